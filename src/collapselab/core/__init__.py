@@ -1,0 +1,1 @@
+"""Ground floor: errors, boundary checks, registries, linear algebra. No science lives here."""

@@ -1,0 +1,16 @@
+"""Pure functions of evidence, one module a family. Every public metric is importable from here by its key."""
+
+from collapselab.metrics._measure import Evidence, measure_evidence
+from collapselab.metrics._spec import REGISTRY, Metric, metric
+
+__all__ = ["REGISTRY", "Evidence", "Metric", "measure_evidence", "metric"]
+
+
+def __getattr__(name: str) -> object:
+    if not name.startswith("_") and name in REGISTRY:
+        return REGISTRY[name].fn
+    raise AttributeError(f"module 'collapselab.metrics' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *REGISTRY])
