@@ -3,10 +3,10 @@
 PYTHON  ?= python3
 VENV    ?= .venv
 WORKERS ?= 2
-RUN     ?= runs/demo
 ARGS    ?=
 
 BIN     := $(VENV)/bin
+DEMO    := runs/demo
 PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 QUIET   := MPLBACKEND=Agg OMP_NUM_THREADS=1
@@ -20,12 +20,12 @@ RECIPE  := pyproject.toml constraints.txt
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo "  Variables: PYTHON=$(PYTHON) VENV=$(VENV) WORKERS=$(WORKERS) RUN=$(RUN) ARGS=(more arguments for demo, test, bench)"
+	@echo "  Variables: PYTHON=$(PYTHON) VENV=$(VENV) WORKERS=$(WORKERS) ARGS=(more arguments for demo, test, bench)"
 
 demo: $(VENV)/.installed-all ## Train a small network until it collapses and write the report (starts afresh each time)
-	@rm -rf "$(RUN)"
-	$(BIN)/collapselab run watch-collapse --out "$(RUN)" $(ARGS)
-	$(BIN)/collapselab report "$(RUN)"
+	@rm -rf $(DEMO)
+	$(BIN)/collapselab run watch-collapse --out $(DEMO) $(ARGS)
+	$(BIN)/collapselab report $(DEMO)
 
 test: $(VENV)/.installed-test ## Run the whole suite, slow and browser tests included
 	$(OFFLINE) $(QUIET) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations 10 $(ARGS)
