@@ -75,3 +75,10 @@ def test_every_metric_names_a_known_source() -> None:
     from collapselab.metrics import REGISTRY
 
     assert {name: metric.source for name, metric in REGISTRY.items() if metric.source not in references()} == {}
+
+
+def test_links_come_from_the_doi_or_arxiv() -> None:
+    known = references()
+    assert known["papyan2020"].link == "https://doi.org/10.1073/pnas.2015509117"
+    assert known["wu2024"].link == "https://arxiv.org/abs/2405.17767"
+    assert known["roy2007"].link == ""

@@ -50,9 +50,17 @@ class Reference:
     def line(self) -> str:
         """One line for people: names, year, title, where it appeared and where to find it."""
         where = next((self.fields[f] for f in ("journal", "booktitle", "howpublished") if f in self.fields), "")
-        link = f"https://doi.org/{self.fields['doi']}" if "doi" in self.fields else self.fields.get("url", "")
-        parts = (self.short, _plain(self.fields["title"]), _plain(where), link)
+        parts = (self.short, _plain(self.fields["title"]), _plain(where), self.link)
         return ". ".join(part for part in parts if part)
+
+    @property
+    def link(self) -> str:
+        """Where to find it; empty if the entry does not say."""
+        if "doi" in self.fields:
+            return f"https://doi.org/{self.fields['doi']}"
+        if self.fields.get("archiveprefix") == "arXiv" and "eprint" in self.fields:
+            return f"https://arxiv.org/abs/{self.fields['eprint']}"
+        return self.fields.get("url", "")
 
 
 def parse(text: str) -> "Registry[Reference]":
