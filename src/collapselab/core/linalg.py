@@ -4,9 +4,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Directions of the class means whose singular value is below this part of the largest are noise of float64 centring
-# (means near 1 with differences near 1e-9 are the worst case met): they carry no between-class structure.
+EPS = torch.finfo(torch.float64).eps
+
+# Directions of the class means whose singular value is below this part of the largest carry no between-class structure.
+# Means near 1 whose differences are near 1e-9 are the worst case met: float64 centring leaves noise of 1e-16 / 1e-9 =
+# 1e-7 there. Real between-class spectra were met down to 1e-3.
 RANK_TOLERANCE = 1e-7
+
+# A class mean computed from n samples in float64 is off by about sqrt(n / 3) eps times the root mean square norm of its
+# samples (the rounding of partial sums adds up like a random walk); 1024 covers three million samples a class. Two
+# means closer than their rounding are the same mean as far as anybody can tell.
+MEAN_ROUNDING = 1024 * EPS
+
+# A covariance is off by about eps times its largest eigenvalue, times a small power of d: an eigenvalue below this part
+# of the largest is taken for zero.
+EIGENVALUE_TOLERANCE = 1e-12
+
+# a^2 + b^2 - 2ab loses log10(1 / CLOSE_PAIR) digits at a pair of rows this close, relative to their norms. 1e-3 keeps
+# twelve digits; closer pairs are subtracted coordinate by coordinate.
+CLOSE_PAIR = 1e-3
 
 # Columns multiplied at once in `add_gram`: small enough to skip most of the lower triangle, large enough for BLAS.
 _GRAM_COLUMNS = 128
@@ -22,6 +38,19 @@ def accumulator_device(device: torch.device) -> torch.device:
         The device itself, or the CPU where it has no float64 (Apple's MPS).
     """
     return torch.device("cpu") if device.type == "mps" else device
+
+
+def mean_rounding(means: Float[Tensor, "k d"], variances: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
+    """How far a class mean may be from its exact value because of float64 rounding, as a distance.
+
+    Args:
+        means: Class means, before any centring: a common offset is what the rounding is relative to.
+        variances: Trace of each class covariance.
+
+    Returns:
+        A distance for each class, 0 only if all its samples are 0.
+    """
+    return MEAN_ROUNDING * (means.square().sum(1) + variances).sqrt()
 
 
 def add_gram(total: Float[Tensor, "d d"], rows: Float[Tensor, "n d"]) -> None:
