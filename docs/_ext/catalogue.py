@@ -1,0 +1,139 @@
+"""Pages made at build time: one for each family of metrics, the table of all, the bibliography, the packages."""
+
+import importlib
+import inspect
+import math
+import pkgutil
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+PACKAGES = (
+    *("cli", "experiments", "report", "training", "measuring"),
+    *("metrics", "evidence", "geometry", "records", "core"),
+)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("builder-inited", _write_pages)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _write_pages(app: Sphinx) -> None:
+    folder = Path(app.srcdir) / "reference" / "generated"
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = {"metrics": _metrics_page(), "bibliography": _bibliography_page()}
+    pages |= {f"collapselab.{name}": _package_page(f"collapselab.{name}") for name in PACKAGES}
+    for old in folder.glob("*.md"):
+        if old.stem not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text() != text:  # an unchanged page is not read again
+            path.write_text(text)
+
+
+# ------------------------------------------------------------------------------------------------ metrics
+
+
+def _metrics_page() -> str:
+    from collapselab.metrics import REGISTRY
+
+    metrics = sorted(REGISTRY.values(), key=lambda m: (m.family, m.name))
+    parts = ["# Metrics\n", _METRICS_INTRODUCTION, _overview(metrics)]
+    for family, members in groupby(metrics, key=lambda m: m.family):
+        module = importlib.import_module(f"collapselab.metrics.{family}")
+        parts.append(f"\n## {family}\n\n{_first_sentence(module)}\n")
+        parts += [_card(metric) for metric in members]
+    return "\n".join(parts) + "\n"
+
+
+_METRICS_INTRODUCTION = """\
+Every metric is one function with one name. *At collapse* is the value in the limit of full collapse; *needs* is what it
+wants beyond the counts, the means and the traces of the classes. A value that does not exist for the evidence at hand
+is reported as absent, with the reason.
+"""
+
+
+def _overview(metrics: list[Any]) -> str:
+    rows = [
+        f"| [`{m.name}`](#{m.name.replace('_', '-')}) | ${m.symbol}$ | {m.unit} | {_limit(m)} | {_range(m)} "
+        f"| {', '.join(m.needs) or '—'} | {_cited(m.source)} |"
+        for m in metrics
+    ]
+    head = "| key | symbol | unit | at collapse | range | needs | source |\n|---|---|---|---|---|---|---|"
+    return "\n".join([head, *rows])
+
+
+def _card(metric: Any) -> str:
+    facts = {
+        "Symbol": f"${metric.symbol}$",
+        "Unit": metric.unit,
+        "At collapse": _limit(metric),
+        "Range": _range(metric),
+        "Unchanged by": ", ".join(metric.invariant_under) or "nothing declared",
+        "Needs": ", ".join(metric.needs) or "counts, means and traces",
+        "Gives": "one number per class" if metric.per_class else "one number",
+        "Source": _cited(metric.source),
+    }
+    lines = "\n".join(f":{name}: {value}" for name, value in facts.items())
+    module = metric.fn.__module__
+    return f"\n### `{metric.name}`\n\n{lines}\n\n" + _autodoc(f"autofunction:: {module}.{metric.name}")
+
+
+def _limit(metric: Any) -> str:
+    if metric.at_collapse is None:
+        return "—"
+    if callable(metric.at_collapse):
+        return f"{metric.at_collapse(10, 512):.4g} for $K=10, d=512$"
+    return f"{metric.at_collapse:g}"
+
+
+def _range(metric: Any) -> str:
+    low, high = (f"{b:g}" if math.isfinite(b) else ("-" if b < 0 else "") + r"\infty" for b in metric.range)
+    return f"$[{low}, {high}]$"
+
+
+# ------------------------------------------------------------------------------------------------ bibliography
+
+
+def _bibliography_page() -> str:
+    from collapselab.core.cite import references
+
+    entries = (f"({key})=\n\n**{key}** {_linked(entry)}" for key, entry in references().items())
+    return "# Bibliography\n\n" + "\n\n".join(entries) + "\n"
+
+
+def _linked(entry: Any) -> str:
+    return entry.line.removesuffix(entry.link) + (f"<{entry.link}>" if entry.link else "")
+
+
+def _cited(key: str) -> str:
+    return f"[{key}](#{key})"
+
+
+# ------------------------------------------------------------------------------------------------ packages
+
+
+def _package_page(name: str) -> str:
+    package = importlib.import_module(name)
+    parts = [f"# `{name}`\n"]
+    if getattr(package, "__all__", None) or not hasattr(package, "__path__"):
+        parts.append(_autodoc(f"automodule:: {name}", "members:"))
+        return "\n".join(parts)
+    parts.append(_first_sentence(package) + "\n")
+    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda i: i.name):
+        if not info.name.startswith("_"):
+            parts += [f"\n## `{info.name}`\n", _autodoc(f"automodule:: {name}.{info.name}", "members:")]
+    return "\n".join(parts)
+
+
+def _autodoc(directive: str, *options: str) -> str:
+    lines = [f".. {directive}", *(f"   :{option}" for option in options)]
+    return "\n".join(["```{eval-rst}", *lines, "```", ""])
+
+
+def _first_sentence(module: Any) -> str:
+    return (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ")
