@@ -59,36 +59,39 @@ is reported as absent, with the reason.
 
 def _overview(metrics: list[Any]) -> str:
     rows = [
-        f"| [`{m.name}`](#{m.name.replace('_', '-')}) | ${m.symbol}$ | {m.unit} | {_limit(m)} | {_range(m)} "
-        f"| {', '.join(m.needs) or '—'} | {_cited(m.source)} |"
+        f"| {{py:func}}`{m.name} <{m.fn.__module__}.{m.name}>` | ${_barless(m.symbol)}$ | {_limit(m)} | {_range(m)} "
+        f"| {', '.join(m.needs) or '—'} | [{m.source}](#{m.source}) |"
         for m in metrics
     ]
-    head = "| key | symbol | unit | at collapse | range | needs | source |\n|---|---|---|---|---|---|---|"
-    return "\n".join([head, *rows])
+    return "\n".join(["| key | symbol | at collapse | range | needs | source |", "|---|---|---|---|---|---|", *rows])
+
+
+def _barless(latex: str) -> str:
+    """The formula without the character that separates the cells of a table."""
+    return latex.replace(r"\|", r"\Vert ").replace("|", r"\vert ")
 
 
 def _card(metric: Any) -> str:
     facts = {
-        "Symbol": f"${metric.symbol}$",
+        "Symbol": f":math:`{metric.symbol}`",
         "Unit": metric.unit,
         "At collapse": _limit(metric),
-        "Range": _range(metric),
+        "Range": f":math:`{_range(metric)[1:-1]}`",
         "Unchanged by": ", ".join(metric.invariant_under) or "nothing declared",
         "Needs": ", ".join(metric.needs) or "counts, means and traces",
         "Gives": "one number per class" if metric.per_class else "one number",
-        "Source": _cited(metric.source),
+        "Source": f":ref:`{metric.source} <{metric.source}>`",
     }
-    lines = "\n".join(f":{name}: {value}" for name, value in facts.items())
-    module = metric.fn.__module__
-    return f"\n### `{metric.name}`\n\n{lines}\n\n" + _autodoc(f"autofunction:: {module}.{metric.name}")
+    # Given inside the directive, so that they stand in one list with the arguments and errors of the function.
+    lines = ["", *(f":{name}: {value}" for name, value in facts.items())]
+    return _autodoc(f"autofunction:: {metric.fn.__module__}.{metric.name}", *lines)
 
 
 def _limit(metric: Any) -> str:
     if metric.at_collapse is None:
         return "—"
-    if callable(metric.at_collapse):
-        return f"{metric.at_collapse(10, 512):.4g} for $K=10, d=512$"
-    return f"{metric.at_collapse:g}"
+    values = {f"{metric.limit(k, d):.6g}" for k, d in ((3, 512), (10, 64), (50, 512))}
+    return values.pop() if len(values) == 1 else "depends on K and d"
 
 
 def _range(metric: Any) -> str:
@@ -110,10 +113,6 @@ def _linked(entry: Any) -> str:
     return entry.line.removesuffix(entry.link) + (f"<{entry.link}>" if entry.link else "")
 
 
-def _cited(key: str) -> str:
-    return f"[{key}](#{key})"
-
-
 # ------------------------------------------------------------------------------------------------ packages
 
 
@@ -121,17 +120,17 @@ def _package_page(name: str) -> str:
     package = importlib.import_module(name)
     parts = [f"# `{name}`\n"]
     if getattr(package, "__all__", None) or not hasattr(package, "__path__"):
-        parts.append(_autodoc(f"automodule:: {name}", "members:"))
+        parts.append(_autodoc(f"automodule:: {name}", ":members:"))
         return "\n".join(parts)
     parts.append(_first_sentence(package) + "\n")
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda i: i.name):
         if not info.name.startswith("_"):
-            parts += [f"\n## `{info.name}`\n", _autodoc(f"automodule:: {name}.{info.name}", "members:")]
+            parts += [f"\n## `{info.name}`\n", _autodoc(f"automodule:: {name}.{info.name}", ":members:")]
     return "\n".join(parts)
 
 
-def _autodoc(directive: str, *options: str) -> str:
-    lines = [f".. {directive}", *(f"   :{option}" for option in options)]
+def _autodoc(directive: str, *body: str) -> str:
+    lines = [f".. {directive}", *(f"   {line}".rstrip() for line in body)]
     return "\n".join(["```{eval-rst}", *lines, "```", ""])
 
 

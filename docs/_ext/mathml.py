@@ -12,11 +12,14 @@ from sphinx.writers.html5 import HTML5Translator
 
 logger = logging.getLogger(__name__)
 
+_MISSING = {r"\arg": r"\operatorname{arg}"}  # commands that the converter does not know
+
 
 def _mathml(node: nodes.Element, display: str) -> str:
     latex = node.astext()
+    known = re.sub(r"\\[A-Za-z]+", lambda command: _MISSING.get(command[0], command[0]), latex)
     try:
-        converted = latex2mathml.converter.convert(latex, display=display)
+        converted = latex2mathml.converter.convert(known, display=display)
     except Exception as error:  # the converter has no common base for its errors; any of them is a fault of the page
         logger.warning("formula %r cannot be shown: %s", latex, error, location=node)
         return f"<code>{html.escape(latex)}</code>"
