@@ -1,0 +1,244 @@
+"""Feature files: ``h`` (N, d), ``y`` (N,), and perhaps the classifier ``weight`` (K, d) and ``bias`` (K,)."""
+
+import io
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from collapselab.core.errors import InputError
+from collapselab.core.extras import require
+from collapselab.evidence.features import LabelledFeatures
+from collapselab.evidence.head import LinearHead
+from collapselab.records.files import write_bytes
+
+FORMATS = (".npz", ".safetensors", ".parquet")
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """What a feature file holds.
+
+    Attributes:
+        features: Features and labels.
+        head: The classifier, if the file brings one.
+    """
+
+    features: LabelledFeatures
+    head: LinearHead | None = None
+
+
+def read_features(
+    path: str | os.PathLike[str],
+    *,
+    head: str | os.PathLike[str] | None = None,
+    num_classes: int | None = None,
+    ignore_index: int | None = None,
+) -> FeatureFile:
+    """Read features, labels and perhaps a classifier.
+
+    ``.npz`` and ``.safetensors`` hold arrays ``h``, ``y`` and optionally ``weight``, ``bias`` and ``num_classes``;
+    ``.parquet`` has a column ``y`` and either a column ``h`` of lists or columns ``h_0``, ``h_1``, ...
+
+    Args:
+        path: The file.
+        head: Another file (``.npz`` or ``.safetensors``) with ``weight`` and optionally ``bias``.
+        num_classes: K; by default as many as the classifier has rows, else as declared in the file, else one more than
+            the largest label.
+        ignore_index: Rows with this label are left out.
+
+    Returns:
+        The validated content.
+
+    Raises:
+        InputError: If a file is missing, empty, truncated, of another format, or holds something else.
+    """
+    path = Path(path)
+    arrays = _arrays(path)
+    if "h" not in arrays or "y" not in arrays:
+        raise InputError(f"{path} must hold arrays 'h' (N, d) and 'y' (N,), got {sorted(arrays) or 'nothing'}")
+    own = _head(arrays, path) if "weight" in arrays else None
+    found = own if head is None else read_head(head)
+    try:
+        if num_classes is None and found is not None and found.num_classes > 1:
+            num_classes = found.num_classes
+        elif num_classes is None and "num_classes" in arrays:
+            num_classes = int(arrays["num_classes"])
+        features = LabelledFeatures.of(arrays["h"], arrays["y"], num_classes=num_classes, ignore_index=ignore_index)
+    except (InputError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: {error}") from error
+    if found is not None and found.num_features != features.num_features:
+        raise InputError(
+            f"{head or path}: head must have {features.num_features} columns like the features, got weight"
+            f" {tuple(found.weight.shape)}"
+        )
+    return FeatureFile(features, found)
+
+
+def read_head(path: str | os.PathLike[str]) -> LinearHead:
+    """Read a classifier alone.
+
+    Args:
+        path: ``.npz`` or ``.safetensors`` with ``weight`` (K, d) and optionally ``bias`` (K,).
+
+    Returns:
+        The validated head.
+
+    Raises:
+        InputError: If the file is missing, truncated, of another format, or holds something else.
+    """
+    path = Path(path)
+    if path.suffix == ".parquet":
+        raise InputError(f"{path}: a head is read from .npz or .safetensors, got .parquet")
+    arrays = _arrays(path)
+    if "weight" not in arrays:
+        raise InputError(f"{path} must hold an array 'weight' (K, d), got {sorted(arrays) or 'nothing'}")
+    return _head(arrays, path)
+
+
+def _head(arrays: Mapping[str, Any], path: Path) -> LinearHead:
+    try:
+        return LinearHead.of(arrays["weight"], arrays.get("bias"))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    if path.suffix not in FORMATS:
+        raise InputError(f"{path}: feature files are {', '.join(FORMATS)}, got {path.suffix or 'no suffix'}")
+    if not path.exists():
+        raise InputError(f"no file {path}")
+    if not path.is_file():
+        raise InputError(f"{path} is not a file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty")
+    return {".npz": _read_npz, ".safetensors": _read_safetensors, ".parquet": _read_parquet}[path.suffix](path)
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    # Opened by us: after an error NumPy leaves the file to the garbage collector.
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            if not isinstance(content, np.lib.npyio.NpzFile):
+                raise InputError(f"{path} is not a .npz archive but a single array")
+            return {name: content[name] for name in content.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, NotImplementedError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not a complete .npz file without pickled objects: {error}") from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            declared = (file.metadata() or {}).get("num_classes", "")
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is not a complete safetensors file: {error}") from error
+    if declared.isdigit():
+        arrays.setdefault("num_classes", int(declared))
+    return arrays
+
+
+def _read_parquet(path: Path) -> dict[str, Any]:
+    parquet = require("pyarrow.parquet", extra="tables", purpose=f"reading {path}")
+    arrow = require("pyarrow", extra="tables", purpose=f"reading {path}")
+    try:
+        table = parquet.read_table(path)
+    except (arrow.ArrowException, OSError) as error:
+        raise InputError(f"{path} is not a complete parquet file: {error}") from error
+    names: list[str] = table.column_names
+    arrays: dict[str, Any] = {}
+    for name in {"y", "h"} & set(names):
+        arrays[name] = _column(table.column(name), f"{path}: column {name!r}")
+    wide = sorted((name for name in names if re.fullmatch(r"h_\d+", name)), key=lambda name: int(name[2:]))
+    if "h" not in arrays and wide:
+        if wide != [f"h_{i}" for i in range(len(wide))]:
+            raise InputError(f"{path}: columns h_0 ... h_{len(wide) - 1} must be complete, got up to {wide[-1]}")
+        arrays["h"] = np.stack([_column(table.column(name), f"{path}: column {name!r}") for name in wide], axis=1)
+    declared = (table.schema.metadata or {}).get(b"num_classes", b"")
+    if declared.isdigit():
+        arrays["num_classes"] = int(declared)
+    return arrays if "h" in arrays and "y" in arrays else dict.fromkeys(names)
+
+
+def _column(column: Any, name: str) -> np.ndarray:
+    """A column as an array: (N,), or (N, d) for a column of lists of one length."""
+    array = column.combine_chunks()
+    array = array.chunk(0) if hasattr(array, "chunks") and array.num_chunks == 1 else array
+    if array.null_count:
+        raise InputError(f"{name} must not have missing values, got {array.null_count}")
+    if not hasattr(array, "flatten") or not hasattr(array.type, "value_type"):
+        return array.to_numpy(zero_copy_only=False)
+    values = array.flatten()
+    if values.null_count or len(array) == 0 or len(values) % len(array):
+        raise InputError(f"{name} must hold lists of one length without missing values")
+    lengths = array.value_lengths().to_numpy(zero_copy_only=False)
+    if (lengths != lengths[0]).any():
+        at = int((lengths != lengths[0]).nonzero()[0][0])
+        raise InputError(
+            f"{name} must hold lists of one length, got {lengths[0]} in row 0 and {lengths[at]} in row {at}"
+        )
+    return values.to_numpy(zero_copy_only=False).reshape(len(array), -1)
+
+
+def write_features(path: str | os.PathLike[str], features: LabelledFeatures, head: LinearHead | None = None) -> None:
+    """Write features, labels and perhaps a classifier, atomically.
+
+    Args:
+        path: Where to; the suffix chooses the format.
+        features: What to keep.
+        head: The classifier, for ``.npz`` and ``.safetensors``.
+
+    Raises:
+        InputError: If the format is not known or cannot hold this.
+    """
+    path = Path(path)
+    tensors = {"h": features.h, "y": features.y}
+    if head is not None:
+        tensors["weight"] = head.weight
+        if head.bias is not None:
+            tensors["bias"] = head.bias
+    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    if path.suffix == ".safetensors":
+        metadata = {"num_classes": str(features.num_classes)}
+        write_bytes(path, safetensors.torch.save(tensors, metadata=metadata))
+    elif path.suffix == ".npz":
+        buffer = io.BytesIO()
+        np.savez(buffer, num_classes=np.int64(features.num_classes), **_numpy(tensors, path))
+        write_bytes(path, buffer.getvalue())
+    elif path.suffix == ".parquet":
+        if head is not None:
+            raise InputError(f"{path}: parquet holds features only; write the head as .npz or .safetensors")
+        write_bytes(path, _as_parquet(_numpy(tensors, path), features.num_classes, path))
+    else:
+        raise InputError(f"{path}: feature files are {', '.join(FORMATS)}, got {path.suffix or 'no suffix'}")
+
+
+def _numpy(tensors: Mapping[str, Tensor], path: Path) -> dict[str, np.ndarray]:
+    foreign = [name for name, t in tensors.items() if t.dtype == torch.bfloat16]
+    if foreign:
+        raise InputError(
+            f"{path}: {path.suffix} has no bfloat16 ({foreign[0]}); write .safetensors or convert to float32"
+        )
+    return {name: t.numpy() for name, t in tensors.items()}
+
+
+def _as_parquet(arrays: Mapping[str, np.ndarray], num_classes: int, path: Path) -> bytes:
+    arrow: Any = require("pyarrow", extra="tables", purpose=f"writing {path}")
+    parquet: Any = require("pyarrow.parquet", extra="tables", purpose=f"writing {path}")
+    h = arrow.FixedSizeListArray.from_arrays(arrow.array(arrays["h"].ravel()), arrays["h"].shape[1])
+    table = arrow.table({"h": h, "y": arrow.array(arrays["y"])})
+    sink = arrow.BufferOutputStream()
+    parquet.write_table(table.replace_schema_metadata({"num_classes": str(num_classes)}), sink)
+    return sink.getvalue().to_pybytes()
