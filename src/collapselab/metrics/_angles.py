@@ -1,0 +1,66 @@
+"""Cosines between all pairs of directions, in tiles: no K x K object."""
+
+import math
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from collapselab.evidence.stats import ClassStats
+from collapselab.metrics._directions import mean_directions
+from collapselab.metrics._tiles import gram_tiles
+
+_SWEPT: "WeakKeyDictionary[ClassStats, Angles]" = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class Angles:
+    """What the cosines between pairs of unit rows come to.
+
+    Attributes:
+        largest: (k,) largest cosine of each row with another.
+        deviation: Mean over pairs of |cos + 1/(K-1)|.
+    """
+
+    largest: Float[Tensor, " k"]
+    deviation: Float[Tensor, ""]
+
+    @classmethod
+    def between(cls, rows: Float[Tensor, "k d"]) -> "Angles":
+        """Look at all pairs once.
+
+        Args:
+            rows: At least two unit rows.
+
+        Returns:
+            The summary.
+        """
+        k = rows.shape[0]
+        largest, total = rows.new_full((k,), -math.inf), rows.new_zeros(())
+        for tile in gram_tiles(rows):
+            cosines = tile.values
+            if tile.repeated is not None:
+                cosines.masked_fill_(tile.repeated, -math.inf)
+            largest[tile.rows] = torch.maximum(largest[tile.rows], cosines.amax(1))
+            largest[tile.columns] = torch.maximum(largest[tile.columns], cosines.amax(0))
+            if tile.repeated is not None:
+                cosines.masked_fill_(tile.repeated, -1 / (k - 1))  # no pair: at its target, it adds nothing
+            total += cosines.add_(1 / (k - 1)).abs_().sum()
+        return cls(largest.clamp(-1.0, 1.0), total * (2 / (k * (k - 1))))
+
+
+def mean_angles(stats: ClassStats) -> Angles:
+    """Angles between centred class means, looked at once for each `stats` however many metrics ask.
+
+    Args:
+        stats: Class statistics.
+
+    Returns:
+        The summary.
+    """
+    found = _SWEPT.get(stats)
+    if found is None:
+        found = _SWEPT[stats] = Angles.between(mean_directions(stats))
+    return found
