@@ -1,4 +1,4 @@
-"""The one loop over the registry: evidence in, measurements out. Turns `UndefinedMetric` into a record; nothing else does."""
+"""The one loop over the registry: evidence in, measurements out. Only here does `UndefinedMetric` become a record."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -159,7 +159,5 @@ def measure_evidence(
         elif value is None:
             scalars[metric.name] = Measurement(undefined=reason)
         else:
-            scalars[metric.name] = Measurement(
-                value=float(value), unit=metric.unit, at_collapse=declared.at_collapse
-            )
+            scalars[metric.name] = Measurement(value=float(value), unit=metric.unit, at_collapse=declared.at_collapse)
     return scalars, per_class, declarations

@@ -13,8 +13,8 @@ from collapselab.core.registry import Registry
 from collapselab.records.schema import Declaration
 
 Need = Literal["scatter", "head", "bias", "features"]
-"""Evidence beyond counts, means and per-class traces: the d x d scatter, a linear head, a head with a bias, the features
-a second time."""
+"""Evidence beyond counts, means and per-class traces: the d x d scatter, a linear head, a head with a bias, the
+features a second time."""
 
 Invariance = Literal["rotation", "scale", "translation", "relabelling", "linear", "head_scale", "duplication"]
 """What may be done to the data without changing the value.
@@ -27,7 +27,7 @@ invertible, head unchanged. ``head_scale``: (W, b) -> (a W, a b), a > 0. ``dupli
 INPUTS = ("stats", "head", "features", "decisions")
 """The names a metric's parameters may have; `measure` passes what they ask for."""
 
-AtCollapse = float | Callable[[int, int], float] | None
+AtCollapse = float | Callable[[int, int], float | None] | None
 """Limit at full collapse: a number, a function of (number of classes, number of features), or None."""
 
 F = TypeVar("F", bound=Callable[..., Tensor])
@@ -150,9 +150,7 @@ def metric(
 
     def declare(fn: F) -> F:
         name = fn.__name__
-        declared = Metric(
-            name, fn, label, symbol, unit, at_collapse, range, invariant_under, needs, source, per_class
-        )
+        declared = Metric(name, fn, label, symbol, unit, at_collapse, range, invariant_under, needs, source, per_class)
         unknown = set(declared.inputs) - set(INPUTS)
         if unknown:
             raise CollapselabError(f"metric {name}: parameters must be among {INPUTS}, got {sorted(unknown)}")
