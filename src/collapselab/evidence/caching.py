@@ -4,7 +4,7 @@ import mmap
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import torch
 from torch import Tensor
@@ -102,7 +102,8 @@ class FeatureCache:
 
     def _write(self, h: Tensor) -> None:
         assert self._file is not None  # opened by _spill
-        view = memoryview(h.contiguous().view(torch.uint8).numpy()).cast("B")
+        raw: Any = h.contiguous().view(torch.uint8).numpy()
+        view = memoryview(raw).cast("B")
         try:
             done = 0
             while done < len(view):
@@ -134,6 +135,12 @@ class FeatureCache:
         mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_COPY)
         h = torch.frombuffer(mapped, dtype=dtype).view(-1, width)
         return _trusted(h, torch.cat(self._labels), num_classes)
+
+    def __enter__(self) -> "FeatureCache":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Give memory and disk back; sources handed out before stay readable while they are held."""

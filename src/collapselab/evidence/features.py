@@ -18,7 +18,10 @@ CHUNK_ROWS = 8192
 class FeatureSource(Protocol):
     """Anything that can hand out the same features again, chunk by chunk: what two-look metrics need."""
 
-    num_classes: int
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        ...
 
     def chunks(self, rows: int = CHUNK_ROWS) -> Iterator["LabelledFeatures"]:
         """The features from the beginning.

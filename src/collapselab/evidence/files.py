@@ -2,7 +2,6 @@
 
 import io
 import os
-import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from collapselab.core.errors import InputError
-from collapselab.core.extras import require
 from collapselab.evidence.features import LabelledFeatures
 from collapselab.evidence.head import LinearHead
+from collapselab.evidence.parquet import parquet_bytes, read_parquet
 from collapselab.records.files import write_bytes
 
 FORMATS = (".npz", ".safetensors", ".parquet")
@@ -32,10 +31,12 @@ class FeatureFile:
     Attributes:
         features: Features and labels.
         head: The classifier, if the file brings one.
+        num_ignored: Rows left out because of `ignore_index`.
     """
 
     features: LabelledFeatures
     head: LinearHead | None = None
+    num_ignored: int = 0
 
 
 def read_features(
@@ -82,7 +83,7 @@ def read_features(
             f"{head or path}: head must have {features.num_features} columns like the features, got weight"
             f" {tuple(found.weight.shape)}"
         )
-    return FeatureFile(features, found)
+    return FeatureFile(features, found, num_ignored=len(arrays["y"]) - features.num_samples)
 
 
 def read_head(path: str | os.PathLike[str]) -> LinearHead:
@@ -122,7 +123,7 @@ def _arrays(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a file")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty")
-    return {".npz": _read_npz, ".safetensors": _read_safetensors, ".parquet": _read_parquet}[path.suffix](path)
+    return {".npz": _read_npz, ".safetensors": _read_safetensors, ".parquet": read_parquet}[path.suffix](path)
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
@@ -150,48 +151,6 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     return arrays
 
 
-def _read_parquet(path: Path) -> dict[str, Any]:
-    parquet = require("pyarrow.parquet", extra="tables", purpose=f"reading {path}")
-    arrow = require("pyarrow", extra="tables", purpose=f"reading {path}")
-    try:
-        table = parquet.read_table(path)
-    except (arrow.ArrowException, OSError) as error:
-        raise InputError(f"{path} is not a complete parquet file: {error}") from error
-    names: list[str] = table.column_names
-    arrays: dict[str, Any] = {}
-    for name in {"y", "h"} & set(names):
-        arrays[name] = _column(table.column(name), f"{path}: column {name!r}")
-    wide = sorted((name for name in names if re.fullmatch(r"h_\d+", name)), key=lambda name: int(name[2:]))
-    if "h" not in arrays and wide:
-        if wide != [f"h_{i}" for i in range(len(wide))]:
-            raise InputError(f"{path}: columns h_0 ... h_{len(wide) - 1} must be complete, got up to {wide[-1]}")
-        arrays["h"] = np.stack([_column(table.column(name), f"{path}: column {name!r}") for name in wide], axis=1)
-    declared = (table.schema.metadata or {}).get(b"num_classes", b"")
-    if declared.isdigit():
-        arrays["num_classes"] = int(declared)
-    return arrays if "h" in arrays and "y" in arrays else dict.fromkeys(names)
-
-
-def _column(column: Any, name: str) -> np.ndarray:
-    """A column as an array: (N,), or (N, d) for a column of lists of one length."""
-    array = column.combine_chunks()
-    array = array.chunk(0) if hasattr(array, "chunks") and array.num_chunks == 1 else array
-    if array.null_count:
-        raise InputError(f"{name} must not have missing values, got {array.null_count}")
-    if not hasattr(array, "flatten") or not hasattr(array.type, "value_type"):
-        return array.to_numpy(zero_copy_only=False)
-    values = array.flatten()
-    if values.null_count or len(array) == 0 or len(values) % len(array):
-        raise InputError(f"{name} must hold lists of one length without missing values")
-    lengths = array.value_lengths().to_numpy(zero_copy_only=False)
-    if (lengths != lengths[0]).any():
-        at = int((lengths != lengths[0]).nonzero()[0][0])
-        raise InputError(
-            f"{name} must hold lists of one length, got {lengths[0]} in row 0 and {lengths[at]} in row {at}"
-        )
-    return values.to_numpy(zero_copy_only=False).reshape(len(array), -1)
-
-
 def write_features(path: str | os.PathLike[str], features: LabelledFeatures, head: LinearHead | None = None) -> None:
     """Write features, labels and perhaps a classifier, atomically.
 
@@ -215,12 +174,13 @@ def write_features(path: str | os.PathLike[str], features: LabelledFeatures, hea
         write_bytes(path, safetensors.torch.save(tensors, metadata=metadata))
     elif path.suffix == ".npz":
         buffer = io.BytesIO()
-        np.savez(buffer, num_classes=np.int64(features.num_classes), **_numpy(tensors, path))
+        arrays: dict[str, Any] = {"num_classes": np.int64(features.num_classes), **_numpy(tensors, path)}
+        np.savez(buffer, **arrays)
         write_bytes(path, buffer.getvalue())
     elif path.suffix == ".parquet":
         if head is not None:
             raise InputError(f"{path}: parquet holds features only; write the head as .npz or .safetensors")
-        write_bytes(path, _as_parquet(_numpy(tensors, path), features.num_classes, path))
+        write_bytes(path, parquet_bytes(_numpy(tensors, path), features.num_classes, path))
     else:
         raise InputError(f"{path}: feature files are {', '.join(FORMATS)}, got {path.suffix or 'no suffix'}")
 
@@ -232,13 +192,3 @@ def _numpy(tensors: Mapping[str, Tensor], path: Path) -> dict[str, np.ndarray]:
             f"{path}: {path.suffix} has no bfloat16 ({foreign[0]}); write .safetensors or convert to float32"
         )
     return {name: t.numpy() for name, t in tensors.items()}
-
-
-def _as_parquet(arrays: Mapping[str, np.ndarray], num_classes: int, path: Path) -> bytes:
-    arrow: Any = require("pyarrow", extra="tables", purpose=f"writing {path}")
-    parquet: Any = require("pyarrow.parquet", extra="tables", purpose=f"writing {path}")
-    h = arrow.FixedSizeListArray.from_arrays(arrow.array(arrays["h"].ravel()), arrays["h"].shape[1])
-    table = arrow.table({"h": h, "y": arrow.array(arrays["y"])})
-    sink = arrow.BufferOutputStream()
-    parquet.write_table(table.replace_schema_metadata({"num_classes": str(num_classes)}), sink)
-    return sink.getvalue().to_pybytes()

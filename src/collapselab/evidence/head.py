@@ -43,7 +43,9 @@ class LinearHead:
         Returns:
             The validated head.
         """
-        return cls(checks.as_tensor(weight, "head weight"), None if bias is None else checks.as_tensor(bias, "head bias"))
+        return cls(
+            checks.as_tensor(weight, "head weight"), None if bias is None else checks.as_tensor(bias, "head bias")
+        )
 
     @property
     def num_classes(self) -> int:

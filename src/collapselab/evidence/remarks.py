@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, Sampler
 
 from collapselab.evidence.stats import ClassStats
+from collapselab.evidence.tap import FeatureTap
 
 # Variance that rounding to a format of unit u adds to a coordinate x is ROUNDING * u^2 * E[x^2]: u^2 / 12 for a uniform
 # error, times the mean of the squared spacing of binary formats over a log-uniform mantissa, 3 / (8 ln 2).
@@ -29,7 +30,12 @@ def remarks(stats: ClassStats, dtype: torch.dtype | None) -> tuple[str, ...]:
     Returns:
         Sentences.
     """
-    return (*_about_classes(stats), *_about_size(stats), *_about_rounding(stats, dtype))
+    return (*_about_precision(dtype), *_about_classes(stats), *_about_size(stats), *_about_rounding(stats, dtype))
+
+
+def _about_precision(dtype: torch.dtype | None) -> Iterator[str]:
+    if dtype is not None and torch.finfo(dtype).bits <= 16:
+        yield f"features are {str(dtype).removeprefix('torch.')}: their rounding can dominate the within-class spread"
 
 
 def _about_classes(stats: ClassStats) -> Iterator[str]:
@@ -85,6 +91,34 @@ def _listed(labels: Any) -> str:
     labels = list(labels)
     shown = ", ".join(map(str, labels[:_NAMED]))
     return shown if len(labels) <= _NAMED else f"{shown} and {len(labels) - _NAMED} more"
+
+
+def tap_remarks(tap: FeatureTap) -> tuple[str, ...]:
+    """What in the way features were taken from a model qualifies the numbers.
+
+    Args:
+        tap: The tap, after a pass.
+
+    Returns:
+        Sentences.
+    """
+    return tuple(_about_tap(tap))
+
+
+def _about_tap(tap: FeatureTap) -> Iterator[str]:
+    if tap.mode == "train":
+        yield "measured in train mode: dropout and batch statistics are part of the features"
+    if tap.autocast:
+        yield "measured under autocast: features were computed in a lower precision than the weights are kept in"
+    if tap.layer.num_outputs is None:
+        yield f"layer {tap.layer} does not compute W h + b, so it gives no classifier"
+    if tap.layer.num_outputs == 1:
+        yield f"layer {tap.layer} has a single output, not a vector for each class, so it gives no classifier"
+    if tap.unshifted:
+        yield (
+            "the labels repeat the inputs position by position: classes of next-token prediction are the inputs shifted"
+            " by one, and shifting is the caller's"
+        )
 
 
 def loader_remarks(loader: Any) -> tuple[str, ...]:

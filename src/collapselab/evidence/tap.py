@@ -1,7 +1,6 @@
 """The tap: finds a model's classifier and streams what goes into it, leaving the model as it was."""
 
 import contextlib
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -10,8 +9,10 @@ from torch import Tensor, nn
 
 from collapselab.core.errors import InputError
 from collapselab.evidence.batches import Batch, batch_of, moved
+from collapselab.evidence.guards import flags_of, home_of, tappable
 from collapselab.evidence.head import LinearHead
-from collapselab.evidence.layers import Layer, Trace, choose, described_layer, first_tensor
+from collapselab.evidence.layers import Layer, first_tensor
+from collapselab.evidence.tracing import Trace, choose, layer_of
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -56,6 +57,14 @@ class FeatureTap:
     Every forward pass runs without gradients; the training flag of every submodule, the buffers and the hooks are as
     before when it ends, however it ends.
 
+    Attributes:
+        model: The model, out of its data-parallel wrapper.
+        mode: Its flags while features are taken.
+        device: Where inputs go.
+        allow_autocast: Whether features may be taken under autocast.
+        autocast: Whether they were.
+        unshifted: Whether the labels of the first batch repeat its inputs position by position.
+
     Args:
         model: See `feature_tap`.
         layer: See `feature_tap`.
@@ -81,7 +90,7 @@ class FeatureTap:
             raise InputError(f"mode must be 'eval' or 'train', got {mode!r}")
         if not isinstance(layer, str) or not layer:
             raise InputError(f"layer must be the name of a layer or 'auto', got {layer!r}")
-        self.model = _tappable(model)
+        self.model = tappable(model)
         self._given = model
         wrapped = self.model is not model
         self._wanted = None if layer == "auto" else layer.removeprefix("module.") if wrapped else layer
@@ -89,9 +98,9 @@ class FeatureTap:
         self.mode: Literal["eval", "train"] = mode
         self.allow_autocast = allow_autocast
         self.autocast = False
-        self.device = _home(self.model) if device is None else torch.device(device)
+        self.unshifted = False
+        self.device = home_of(self.model) if device is None else torch.device(device)
         self._layer: Layer | None = None
-        self._warnings: dict[str, None] = {}
 
     def belongs_to(self, model: nn.Module) -> bool:
         """Whether this is a tap of that model.
@@ -114,11 +123,6 @@ class FeatureTap:
         if self._layer is None:
             raise InputError("the tap knows its layer once a batch has passed: stream or probe one first")
         return self._layer
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Sentences a reader of the numbers must know, gathered while streaming."""
-        return tuple(self._warnings)
 
     def head(self) -> LinearHead | None:
         """The tapped layer as a classifier, with its weights as they are now.
@@ -144,18 +148,10 @@ class FeatureTap:
             with Trace(self.model, self._wanted) as trace, self._measuring():
                 output = self._forward(batch)
                 firing = choose(trace, output)
-            self._layer = described_layer(firing, self.model)
-            if self._layer.num_outputs is None:
-                self._warn(f"layer {self._layer} does not compute W h + b: metrics of the classifier are undefined")
+            self._layer = layer_of(firing, self.model)
             if batch.labels_are_inputs():
-                self._warn(
-                    "the labels repeat the inputs position by position; classes of next-token prediction are the"
-                    " inputs shifted by one, and shifting is left to the caller"
-                )
+                self.unshifted = True
         return self._layer
-
-    def _warn(self, sentence: str) -> None:
-        self._warnings[sentence] = None
 
     def stream(self, loader: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
         """Features and labels, one batch of the loader at a time.
@@ -203,15 +199,16 @@ class FeatureTap:
     def _note_precision(self, h: Tensor, layer: Layer) -> None:
         if h.dtype not in _HALF:
             return
-        dtype = str(h.dtype).removeprefix("torch.")
         own = next((p.dtype for p in layer.module.parameters() if p.is_floating_point()), h.dtype)
-        if own != h.dtype and not self.allow_autocast:
+        if own == h.dtype:
+            return  # the model itself is of that precision
+        if not self.allow_autocast:
+            got, weight = (str(dtype).removeprefix("torch.") for dtype in (h.dtype, own))
             raise InputError(
-                f"the input of layer {layer.name!r} is {dtype} though its weight is {str(own).removeprefix('torch.')}:"
-                " the model casts inside its forward pass; pass allow_autocast=True to measure such features"
+                f"the input of layer {layer.name!r} is {got} though its weight is {weight}: the model casts inside its"
+                " forward pass; pass allow_autocast=True to measure such features"
             )
-        self.autocast |= own != h.dtype
-        self._warn(f"features are {dtype}: their rounding can dominate the within-class spread")
+        self.autocast = True
 
     def _forward(self, batch: Batch) -> Any:
         return self.model(*moved(batch.args, self.device), **moved(batch.kwargs, self.device))
@@ -220,7 +217,7 @@ class FeatureTap:
     def _measuring(self) -> Iterator[None]:
         """No gradients, no autocast, the asked-for flags; everything as before afterwards."""
         # Not inference_mode: tensors a module caches there could not take part in later training.
-        with torch.no_grad(), _flags(self.model, self.mode), self._autocast():
+        with torch.no_grad(), flags_of(self.model, self.mode), self._autocast():
             yield
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -262,54 +259,3 @@ def paired(h: Tensor, y: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
             " give one label per position, or name a layer after the pooling with layer='...'"
         )
     raise InputError(f"layer {layer.name!r} must see one feature vector per label, got {shapes}")
-
-
-@contextlib.contextmanager
-def _flags(model: nn.Module, mode: str) -> Iterator[None]:
-    """Put a model in a mode; restore every submodule's flag, and the buffers that train mode moves."""
-    training = mode == "train"
-    before = [(module, module.training) for module in model.modules()]
-    buffers = [(b, b.detach().clone()) for b in model.buffers()] if training else []
-    changes = any(flag != training for _, flag in before)
-    try:
-        if changes:
-            model.train(training)
-        yield
-    finally:
-        if changes:
-            model.train(before[0][1])  # first by the method: a model may do more in it than set flags
-            for module, flag in before:
-                module.training = flag
-        for buffer, saved in buffers:
-            buffer.copy_(saved)
-
-
-def _tappable(model: Any) -> nn.Module:
-    """The module whose hooks will fire, or the reason why none would."""
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        model = model.module  # replicas would fire the hook on several threads, in no fixed order
-    if isinstance(model, torch.jit.ScriptModule):
-        raise InputError("model must be a plain module, got TorchScript, in which hooks never fire")
-    dynamo = sys.modules.get("torch._dynamo.eval_frame")  # not loaded means nothing was compiled
-    if dynamo is not None and isinstance(model, dynamo.OptimizedModule):
-        raise InputError(
-            "model was compiled before the tap was added, so its hooks never fire; measure the original with"
-            " model._orig_mod: it shares the weights"
-        )
-    if getattr(model, "_compiled_call_impl", None) is not None:
-        raise InputError(
-            "model was compiled in place before the tap was added, so hooks may never fire; measure a copy"
-            " that is not compiled, or compile with torch.compile(model) and measure the original"
-        )
-    lazy = [n for n, p in model.named_parameters() if nn.parameter.is_lazy(p)]
-    if lazy:
-        raise InputError(f"model has uninitialised lazy parameters ({lazy[0]}): run one forward pass first")
-    return model
-
-
-def _home(model: nn.Module) -> torch.device | None:
-    tensor = next(iter(model.parameters()), None)
-    tensor = next(iter(model.buffers()), None) if tensor is None else tensor
-    return None if tensor is None else tensor.device
