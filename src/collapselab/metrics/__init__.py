@@ -1,9 +1,11 @@
 """Pure functions of evidence, one module a family. Every public metric is importable from here by its key."""
 
+from collapselab.metrics._angles import mean_cosines
 from collapselab.metrics._measure import Evidence, measure_evidence
+from collapselab.metrics._snapshot import snapshot_arrays
 from collapselab.metrics._spec import REGISTRY, Metric, metric
 
-__all__ = ["REGISTRY", "Evidence", "Metric", "measure_evidence", "metric"]
+__all__ = ["REGISTRY", "Evidence", "Metric", "mean_cosines", "measure_evidence", "metric", "snapshot_arrays"]
 
 
 def __getattr__(name: str) -> object:

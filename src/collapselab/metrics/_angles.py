@@ -1,4 +1,4 @@
-"""Cosines between all pairs of directions, in tiles: no K x K object."""
+"""Cosines between all pairs of directions, in tiles; only the heat-map is a K x K object."""
 
 import math
 from dataclasses import dataclass
@@ -8,9 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from collapselab.core.errors import InputError
 from collapselab.evidence.stats import ClassStats
 from collapselab.metrics._directions import mean_directions
 from collapselab.metrics._tiles import gram_tiles
+
+# Past this many classes a dense K x K matrix is no longer something to look at (128 MB).
+_LARGEST_MAP = 4096
 
 _SWEPT: "WeakKeyDictionary[ClassStats, Angles]" = WeakKeyDictionary()
 
@@ -64,3 +68,21 @@ def mean_angles(stats: ClassStats) -> Angles:
     if found is None:
         found = _SWEPT[stats] = Angles.between(mean_directions(stats))
     return found
+
+
+def mean_cosines(stats: ClassStats) -> Tensor:
+    """Cosines between all centred class means, for heat-maps.
+
+    Args:
+        stats: Class statistics.
+
+    Returns:
+        (k, k) matrix; the diagonal is 1.
+
+    Raises:
+        InputError: If there are too many classes for a dense matrix.
+    """
+    if stats.num_seen > _LARGEST_MAP:
+        raise InputError(f"a matrix of cosines must have at most {_LARGEST_MAP} classes, got {stats.num_seen}")
+    rows = mean_directions(stats)
+    return (rows @ rows.T).clamp(-1.0, 1.0).fill_diagonal_(1.0)

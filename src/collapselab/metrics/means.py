@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from collapselab.core.errors import InputError, UndefinedMetric
+from collapselab.core.errors import UndefinedMetric
 from collapselab.evidence.head import LinearHead
 from collapselab.evidence.stats import ClassStats
 from collapselab.metrics._angles import Angles, mean_angles
@@ -25,27 +25,6 @@ from collapselab.metrics._directions import (
 )
 from collapselab.metrics._limits import OF_MEANS, OF_WEIGHTS, ZERO, on_a_simplex
 from collapselab.metrics._spec import metric
-
-# Past this many classes a dense K x K matrix is no longer something to look at (128 MB).
-_LARGEST_MAP = 4096
-
-
-def mean_cosines(stats: ClassStats) -> Tensor:
-    """Cosines between all centred class means, for heat-maps.
-
-    Args:
-        stats: Class statistics.
-
-    Returns:
-        (k, k) matrix; the diagonal is 1.
-
-    Raises:
-        InputError: If there are too many classes for a dense matrix.
-    """
-    if stats.num_seen > _LARGEST_MAP:
-        raise InputError(f"a matrix of cosines must have at most {_LARGEST_MAP} classes, got {stats.num_seen}")
-    rows = mean_directions(stats)
-    return (rows @ rows.T).clamp(-1.0, 1.0).fill_diagonal_(1.0)
 
 
 def _variation(norms: Float[Tensor, " k"]) -> Float[Tensor, ""]:
