@@ -1,5 +1,6 @@
 """Pages made at build time: one for each family of metrics, the table of all, the bibliography, the packages."""
 
+import html
 import importlib
 import inspect
 import math
@@ -24,7 +25,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
 def _write_pages(app: Sphinx) -> None:
     folder = Path(app.srcdir) / "reference" / "generated"
     folder.mkdir(parents=True, exist_ok=True)
-    pages = {"metrics": _metrics_page(), "bibliography": _bibliography_page()}
+    pages = {"metrics": _metrics_page(), "conventions": _conventions_page(), "bibliography": _bibliography_page()}
     pages |= {f"collapselab.{name}": _package_page(f"collapselab.{name}") for name in PACKAGES}
     for old in folder.glob("*.md"):
         if old.stem not in pages:
@@ -97,6 +98,30 @@ def _limit(metric: Any) -> str:
 def _range(metric: Any) -> str:
     low, high = (f"{b:g}" if math.isfinite(b) else ("-" if b < 0 else "") + r"\infty" for b in metric.range)
     return f"$[{low}, {high}]$"
+
+
+# ------------------------------------------------------------------------------------------------ conventions
+
+
+def _conventions_page() -> str:
+    from collapselab.metrics import REGISTRY
+    from collapselab.metrics._conventions import CONVENTIONS
+
+    def row(convention: Any) -> str:
+        metric = REGISTRY[convention.metric]
+        link = f"{{py:func}}`{metric.name} <{metric.fn.__module__}.{metric.name}>`"
+        paper = f"[{convention.paper}](#{convention.paper})"
+        remark = html.escape(convention.remark, quote=False).replace("|", r"\|")
+        return f"| {paper} | {convention.quantity} | {link} | {remark} |"
+
+    head = "| paper | what it calls | is here | how it is computed |\n|---|---|---|---|"
+    return "\n".join(["# Conventions\n", _CONVENTIONS_INTRODUCTION, head, *map(row, CONVENTIONS)]) + "\n"
+
+
+_CONVENTIONS_INTRODUCTION = """\
+"NC1" is several numbers in the literature. Each has a name of its own here, and this table says which paper means
+which.
+"""
 
 
 # ------------------------------------------------------------------------------------------------ bibliography
