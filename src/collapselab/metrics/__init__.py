@@ -1,11 +1,22 @@
 """Pure functions of evidence, one module a family. Every public metric is importable from here by its key."""
 
 from collapselab.metrics._angles import mean_cosines
+from collapselab.metrics._conventions import CONVENTIONS, Convention
 from collapselab.metrics._measure import Evidence, measure_evidence
 from collapselab.metrics._snapshot import snapshot_arrays
 from collapselab.metrics._spec import REGISTRY, Metric, metric
 
-__all__ = ["REGISTRY", "Evidence", "Metric", "mean_cosines", "measure_evidence", "metric", "snapshot_arrays"]
+__all__ = [
+    "CONVENTIONS",
+    "REGISTRY",
+    "Convention",
+    "Evidence",
+    "Metric",
+    "mean_cosines",
+    "measure_evidence",
+    "metric",
+    "snapshot_arrays",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -2,18 +2,16 @@
 
 import math
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from collapselab.core.errors import UndefinedMetric
 from collapselab.core.linalg import CLOSE_PAIR, mean_rounding
 from collapselab.evidence.stats import ClassStats
+from collapselab.metrics._directions import two_classes
+from collapselab.metrics._once import once
 from collapselab.metrics._tiles import TILE_ROWS, Tile, Workspace, direct, gram_tiles
-
-_SWEPT: "WeakKeyDictionary[ClassStats, ClassPairs]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +52,7 @@ class ClassPairs:
     smallest_distance: Float[Tensor, ""]
 
 
+@once
 def class_pairs(stats: ClassStats) -> ClassPairs:
     """Sums over all pairs of class means, computed once for each `stats` however many metrics ask.
 
@@ -62,16 +61,9 @@ def class_pairs(stats: ClassStats) -> ClassPairs:
 
     Returns:
         The sums.
-
-    Raises:
-        UndefinedMetric: If fewer than two classes were seen.
     """
-    if stats.num_seen < 2:
-        raise UndefinedMetric(f"pairs of classes need two classes, {stats.num_seen} was seen")
-    found = _SWEPT.get(stats)
-    if found is None:
-        found = _SWEPT[stats] = _Sweep(stats).run()
-    return found
+    two_classes(stats)
+    return _Sweep(stats).run()
 
 
 class _Sweep:
@@ -87,7 +79,7 @@ class _Sweep:
         self.turning = 2 * self.rounding.max() / self.norms
         self.several = int(stats.counts.min()) > 1
         self.noise = stats.class_variances_unbiased / stats.counts.double() if self.several else None
-        # Cosine and squared distance on a simplex: sums relative to them stay small near collapse.
+        # Cosine and squared distance on a simplex: sums relative to them lose no digits near collapse.
         self.ideal, self.reference = -1 / (k - 1), 2 * k / (k - 1)
         self.inverse, self.worst, self.debiased = means.new_zeros(3, k)
         self.largest = means.new_full((k,), -math.inf)

@@ -111,13 +111,24 @@ def upper_tiles(rows: Float[Tensor, "k d"], *, tile: int = TILE_ROWS) -> Iterato
     """
     norms = rows.square().sum(1)
     for block in gram_tiles(rows, tile=tile):
-        a, b = norms[block.rows, None], norms[block.columns]
-        squared = block.values.mul_(-2).add_(a).add_(b)
+        squared_distances(rows, norms, block)
         if block.repeated is not None:
-            squared.masked_fill_(block.repeated, torch.inf)
-        close = (squared < CLOSE_PAIR * (a + b)).nonzero()
-        squared[close[:, 0], close[:, 1]] = direct(rows, close + close.new_tensor([block.first, block.second]))
+            block.values.masked_fill_(block.repeated, torch.inf)
         yield block
+
+
+def squared_distances(rows: Float[Tensor, "k d"], norms: Float[Tensor, " k"], block: Tile) -> None:
+    """Turn inner products into squared distances, in place.
+
+    Args:
+        rows: All rows.
+        norms: Their squared norms.
+        block: Inner products of some of them.
+    """
+    a, b = norms[block.rows, None], norms[block.columns]
+    squared = block.values.mul_(-2).add_(a).add_(b)
+    close = (squared < CLOSE_PAIR * (a + b)).nonzero()
+    squared[close.unbind(1)] = direct(rows, close + close.new_tensor([block.first, block.second]))
 
 
 def direct(rows: Float[Tensor, "k d"], pairs: Int[Tensor, "p 2"]) -> Float[Tensor, " p"]:
