@@ -127,6 +127,14 @@ def quadratic_forms(matrix: Float[Tensor, "d d"], columns: Float[Tensor, "d r"])
     return ((matrix @ columns) * columns).sum(0).clamp_min_(0)
 
 
+def _leading(rows: Float[Tensor, "k t"], rank: int) -> Float[Tensor, "t r"]:
+    """Leading right singular vectors, as columns."""
+    # A tall matrix takes the short way over R^T R. It blurs small singular values; only the vectors are wanted here.
+    if rows.shape[0] <= rows.shape[1]:
+        return right_svd(rows)[1][:, :rank]
+    return torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -rank:]
+
+
 def discriminant_shares(
     rows: Float[Tensor, "k d"], within: Float[Tensor, "d d"], *, rank: int
 ) -> tuple[Float[Tensor, " r"], int]:
@@ -151,8 +159,7 @@ def discriminant_shares(
     eigenvalues, vectors = torch.linalg.eigh(balanced)
     kept = eigenvalues > EIGENVALUE_TOLERANCE * eigenvalues[-1]
     whitening = vectors[:, kept] / eigenvalues[kept].sqrt()
-    _, turned = right_svd(rows @ whitening)
-    directions = whitening @ turned[:, :rank]
+    directions = whitening @ _leading(rows @ whitening, rank)
     inside = quadratic_forms(within, directions)
     outside = (rows @ directions).square().sum(0)
     return inside / (inside + outside), int(kept.sum())

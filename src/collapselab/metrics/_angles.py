@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
@@ -11,12 +10,11 @@ from torch import Tensor
 from collapselab.core.errors import InputError
 from collapselab.evidence.stats import ClassStats
 from collapselab.metrics._directions import mean_directions
+from collapselab.metrics._pairs import class_pairs
 from collapselab.metrics._tiles import gram_tiles
 
 # Past this many classes a dense K x K matrix is no longer something to look at (128 MB).
 _LARGEST_MAP = 4096
-
-_SWEPT: "WeakKeyDictionary[ClassStats, Angles]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +54,7 @@ class Angles:
 
 
 def mean_angles(stats: ClassStats) -> Angles:
-    """Angles between centred class means, looked at once for each `stats` however many metrics ask.
+    """Angles between centred class means, from the sweep over pairs that all metrics of means share.
 
     Args:
         stats: Class statistics.
@@ -64,10 +62,9 @@ def mean_angles(stats: ClassStats) -> Angles:
     Returns:
         The summary.
     """
-    found = _SWEPT.get(stats)
-    if found is None:
-        found = _SWEPT[stats] = Angles.between(mean_directions(stats))
-    return found
+    mean_directions(stats)  # refuses coinciding means and a mean without direction
+    pairs = class_pairs(stats)
+    return Angles(pairs.largest_cosine.clamp(-1.0, 1.0), pairs.cosine_deviation)
 
 
 def mean_cosines(stats: ClassStats) -> Tensor:
