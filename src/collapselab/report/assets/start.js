@@ -1,0 +1,9 @@
+// Everything begins here, once the page is there.
+
+startScheme(() => {
+  drawAll();
+  STATES.forEach((state) => state.element && drawSpace(state));
+});
+startChoosers();
+startFrames();
+drawAll();

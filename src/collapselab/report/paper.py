@@ -1,0 +1,72 @@
+"""The four faces of collapse as one figure for a paper."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from collapselab.core.errors import InputError
+from collapselab.core.extras import require
+from collapselab.report.axes import epoch_axis, epoch_place, value_scale
+from collapselab.report.palette import split_colour, split_dash, themed
+from collapselab.report.view import View, open_run
+from collapselab.report.words import Face
+
+_KINDS = (".svg", ".pdf", ".png")
+_DASHES = {"solid": "-", "dash": "--", "dot": ":"}
+
+
+def nc_figure(run_folder: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
+    """Draw NC1 to NC4 of a run, train beside test, four panels in a row.
+
+    Args:
+        run_folder: Folder of the run.
+        out: Where to write; the suffix ``.svg``, ``.pdf`` or ``.png`` says what.
+
+    Returns:
+        Where the figure is.
+
+    Raises:
+        InputError: If the folder holds no run with a series, or the suffix is another one.
+    """
+    path = Path(out)
+    if path.suffix not in _KINDS:
+        raise InputError(f"out must end in one of {', '.join(_KINDS)}, got {str(path)!r}")
+    view = open_run(run_folder)
+    drawn = [(face, name) for face, name in view.faces if view.curves(name)]
+    if not drawn:
+        raise InputError(f"{run_folder} holds a run without a series of NC1 to NC4: there is nothing to draw")
+    require("matplotlib", extra="figures", purpose="a figure for a paper")
+    # The object interface leaves the user's pyplot, its backend and its open figures alone.
+    figures = require("matplotlib.figure", extra="figures", purpose="a figure for a paper")
+    figure = figures.Figure(figsize=(2.6 * len(drawn), 2.5), layout="constrained")
+    for at, (face, name) in enumerate(drawn, start=1):
+        _panel(figure.add_subplot(1, len(drawn), at), view, face, name)
+    figure.axes[0].legend(frameon=False, fontsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=200)
+    return path
+
+
+def _panel(axes: Any, view: View, face: Face, name: str) -> None:
+    curves, target = view.curves(name), view.declarations[name].at_collapse
+    scale = value_scale([value for curve in curves for value in curve.values], target)
+    for curve in curves:
+        x, y = [epoch_place(e) for e in curve.epochs], [scale.place(v) for v in curve.values]
+        style = {"color": themed(split_colour(curve.split)), "linestyle": _DASHES[split_dash(curve.split)]}
+        axes.plot(x, y, marker="o", markersize=2, linewidth=1, label=curve.split, **style)
+    ticks = epoch_axis(max(curve.epochs[-1] for curve in curves))
+    axes.set_xscale("log")
+    axes.set_xticks(ticks["tickvals"], ticks["ticktext"])
+    axes.set_yscale("log" if scale.logarithmic else "linear")
+    axes.set_ylim(scale.lowest, scale.highest)
+    if scale.logarithmic:
+        axes.set_yticks(scale.axis["tickvals"], scale.axis["ticktext"])
+    axes.minorticks_off()
+    if target is not None and scale.shows(target):
+        axes.axhline(scale.place(target), color=themed("@target"), linestyle=(0, (6, 3)), linewidth=0.8)
+    for epoch, dash in ((view.phase.first_zero, "--"), (view.phase.last_above, ":")):
+        if epoch is not None and view.phase.reached:
+            axes.axvline(epoch_place(epoch), color=themed("@mark"), linestyle=dash, linewidth=0.8)
+    axes.set_title(f"{face.code}, {face.name}", fontsize=8)
+    axes.set_xlabel("epoch", fontsize=8)
+    axes.tick_params(labelsize=7)

@@ -1,0 +1,28 @@
+"""The sections of a page, one file each, in the order they are shown."""
+
+from collapselab.report.sections._section import Build, Choice, Panel, Section
+from collapselab.report.sections.classes import classes
+from collapselab.report.sections.collapse import collapse
+from collapselab.report.sections.conditions import conditions
+from collapselab.report.sections.configuration import configuration
+from collapselab.report.sections.explorer import explorer
+from collapselab.report.sections.geometry import geometry
+from collapselab.report.sections.headline import headline
+from collapselab.report.sections.table import table
+from collapselab.report.sections.training import training
+from collapselab.report.sections.undefined import undefined
+
+SECTIONS: tuple[Build, ...] = (
+    headline,
+    collapse,
+    training,
+    geometry,
+    classes,
+    explorer,
+    table,
+    undefined,
+    conditions,
+    configuration,
+)
+
+__all__ = ["SECTIONS", "Build", "Choice", "Panel", "Section"]

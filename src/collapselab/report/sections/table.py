@@ -1,0 +1,104 @@
+"""Every metric of the record in one table, with its symbol, target, unit and source."""
+
+from typing import Any
+
+from collapselab.core.cite import references
+from collapselab.core.errors import UnknownName
+from collapselab.records import Measurement
+from collapselab.report.sections._section import Section
+from collapselab.report.view import View
+from collapselab.report.words import mathml, number
+
+_FAMILIES = {
+    "variability": "Variability within classes (NC1)",
+    "means": "Geometry of means and weights (NC2)",
+    "duality": "Weights against means (NC3)",
+    "decision": "Decisions (NC4)",
+    "pairs": "Pairs of classes",
+    "spectrum": "Spectrum",
+}
+
+
+def table(view: View) -> Section | None:
+    """Make the section.
+
+    Args:
+        view: What to show.
+
+    Returns:
+        The section, or None if nothing was measured.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for name in view.metric_names:
+        declared = view.declarations.get(name)
+        family = declared.family if declared is not None else "other"
+        groups.setdefault(family, []).append(_row(view, name))
+    if not groups:
+        return None
+    named = [(_FAMILIES.get(family, family.replace("_", " ").capitalize()), rows) for family, rows in groups.items()]
+    keys = dict.fromkeys(row["source"] for rows in groups.values() for row in rows if row["source"])
+    words = {"splits": view.splits, "groups": named, "sources": [(key, source_line(key)) for key in keys]}
+    return Section("metrics", "All metrics", "Metrics", "table.html.j2", words)
+
+
+def _row(view: View, name: str) -> dict[str, Any]:
+    declared = view.declarations.get(name)
+    symbol = "" if declared is None else declared.symbol
+    return {
+        "name": name,
+        "label": name if declared is None else declared.label,
+        "summary": "" if declared is None else declared.summary,
+        "symbol": symbol,
+        "mathml": mathml(symbol) if symbol else None,
+        "cells": [metric_cell(view.measured(name, split)) for split in view.splits],
+        "target": number(None if declared is None else declared.at_collapse),
+        "unit": "" if declared is None else declared.unit,
+        "source": "" if declared is None else declared.source,
+        "short": "" if declared is None else source_name(declared.source),
+    }
+
+
+def metric_cell(found: Measurement | None) -> dict[str, Any]:
+    """A cell of a table of values.
+
+    Args:
+        found: The measurement; None if this metric was not measured there.
+
+    Returns:
+        ``text``, ``exact`` (the whole number, or the reason) and whether it is ``undefined``.
+    """
+    if found is None:
+        return {"text": "not measured", "exact": "", "undefined": False}
+    if found.value is None:
+        return {"text": "undefined", "exact": found.undefined, "undefined": True}
+    return {"text": number(found.value, 4), "exact": repr(found.value), "undefined": False}
+
+
+def source_name(key: str) -> str:
+    """A source in a few words.
+
+    Args:
+        key: Its key.
+
+    Returns:
+        Names and year, or the key itself if this version does not know it.
+    """
+    try:
+        return references()[key].short
+    except UnknownName:
+        return key
+
+
+def source_line(key: str) -> str:
+    """A source in one line.
+
+    Args:
+        key: Its key.
+
+    Returns:
+        Names, year, title and place, or the key itself if this version does not know it.
+    """
+    try:
+        return references()[key].line
+    except UnknownName:
+        return key
