@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.evidence.features import LabelledFeatures
 from collapselab.evidence.head import LinearHead
@@ -74,7 +75,7 @@ def read_features(
         if num_classes is None and found is not None and found.num_classes > 1:
             num_classes = found.num_classes
         elif num_classes is None and "num_classes" in arrays:
-            num_classes = int(arrays["num_classes"])
+            num_classes = _declared(arrays["num_classes"])
         features = LabelledFeatures.of(arrays["h"], arrays["y"], num_classes=num_classes, ignore_index=ignore_index)
     except (InputError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: {error}") from error
@@ -84,6 +85,13 @@ def read_features(
             f" {tuple(found.weight.shape)}"
         )
     return FeatureFile(features, found, num_ignored=len(arrays["y"]) - features.num_samples)
+
+
+def _declared(value: Any) -> int:
+    number = np.asarray(value)
+    if number.size != 1 or number.dtype.kind not in "iu":
+        raise InputError(f"num_classes must be one integer, got {checks.described(number)}")
+    return int(number.reshape(()))
 
 
 def read_head(path: str | os.PathLike[str]) -> LinearHead:

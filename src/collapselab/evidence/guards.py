@@ -65,15 +65,22 @@ def tappable(model: Any) -> nn.Module:
             "model was compiled before the tap was added, so its hooks never fire; measure the original with"
             " model._orig_mod: it shares the weights"
         )
-    if getattr(model, "_compiled_call_impl", None) is not None:
-        raise InputError(
-            "model was compiled in place before the tap was added, so hooks may never fire; measure a copy"
-            " that is not compiled, or compile with torch.compile(model) and measure the original"
-        )
     lazy = [n for n, p in model.named_parameters() if nn.parameter.is_lazy(p)]
     if lazy:
         raise InputError(f"model has uninitialised lazy parameters ({lazy[0]}): run one forward pass first")
     return model
+
+
+def eager() -> contextlib.AbstractContextManager[Any]:
+    """Run compiled parts as they were written: a hook added after compilation would not fire, or be compiled itself.
+
+    Returns:
+        The context; it does nothing where nothing was compiled, or PyTorch (before 2.6) cannot.
+    """
+    stance = getattr(torch.compiler, "set_stance", None)
+    if stance is None or "torch._dynamo" not in sys.modules:
+        return contextlib.nullcontext()
+    return stance("force_eager")
 
 
 def home_of(model: nn.Module) -> torch.device | None:

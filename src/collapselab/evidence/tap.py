@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from collapselab.core.errors import InputError
 from collapselab.evidence.batches import Batch, batch_of, moved
-from collapselab.evidence.guards import flags_of, home_of, tappable
+from collapselab.evidence.guards import eager, flags_of, home_of, tappable
 from collapselab.evidence.head import LinearHead
 from collapselab.evidence.layers import Layer, first_tensor
 from collapselab.evidence.tracing import Trace, choose, layer_of
@@ -217,7 +217,7 @@ class FeatureTap:
     def _measuring(self) -> Iterator[None]:
         """No gradients, no autocast, the asked-for flags; everything as before afterwards."""
         # Not inference_mode: tensors a module caches there could not take part in later training.
-        with torch.no_grad(), flags_of(self.model, self.mode), self._autocast():
+        with torch.no_grad(), flags_of(self.model, self.mode), self._autocast(), eager():
             yield
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
