@@ -4,10 +4,12 @@ Everything but the series is replaced whole and atomically. The series grows by 
 leaves a last line without its end, which the reader leaves out and a resumed run cuts off.
 """
 
+import contextlib
 import errno
+import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,11 @@ from pydantic import ValidationError
 from collapselab.core.errors import InputError, StorageError
 from collapselab.records.files import read_arrays, write_arrays, write_bytes
 from collapselab.records.schema import Observation, Run
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: nothing then stops two processes from writing to one folder
+    fcntl = None
 
 
 class RunFolder:
@@ -77,6 +84,37 @@ class RunFolder:
         """
         write_bytes(self.run_file, (run.model_dump_json(indent=1) + "\n").encode())
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only process that writes here; the lock goes with the process, however it ends.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            InputError: If the place is no folder, or another process writes to it.
+            StorageError: If the folder cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / ".lock", "ab")  # noqa: SIM115 - closed below, with the lock
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(f"{self.path} must be a folder, got a file") from error
+        except OSError as error:
+            raise StorageError(f"cannot write {self.path}: {error.strerror or error}") from error
+        with lock:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise InputError(f"another process is writing to {self.path}") from error
+            yield
+
+    def sweep(self) -> None:
+        """Remove what a kill in the middle of an atomic write left behind. Hold the lock."""
+        for stray in (*self.path.glob(".*.tmp"), *self.path.glob("snapshots/.*.tmp")):
+            stray.unlink(missing_ok=True)
+
     def append(self, observation: Observation) -> None:
         """Add one row to the series; a row that cannot be written whole is taken back.
 
@@ -89,15 +127,7 @@ class RunFolder:
         line = (observation.model_dump_json() + "\n").encode()
         try:
             with open(self.series_file, "ab", buffering=0) as file:
-                before = file.tell()
-                try:
-                    written = file.write(line)
-                    if written != len(line):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    os.fsync(file.fileno())
-                except OSError:
-                    file.truncate(before)
-                    raise
+                _write_whole(file, line)
         except OSError as error:
             raise StorageError(f"cannot write {self.series_file}: {error.strerror or error}") from error
 
@@ -138,6 +168,12 @@ class RunFolder:
             if later > epoch:
                 self._snapshot_file(later).unlink()
 
+    def clear_series(self) -> None:
+        """Forget all rows and all snapshots, whatever is in them. Hold the lock."""
+        self.series_file.unlink(missing_ok=True)
+        for epoch in self.snapshot_epochs():
+            self._snapshot_file(epoch).unlink()
+
     def _snapshot_file(self, epoch: int) -> Path:
         return self.path / "snapshots" / f"epoch-{epoch:06d}.safetensors"
 
@@ -168,6 +204,17 @@ class RunFolder:
             Name to array.
         """
         return read_arrays(self._snapshot_file(epoch))[0]
+
+
+def _write_whole(file: io.FileIO, line: bytes) -> None:
+    before = file.tell()
+    try:
+        if file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(before)
+        raise
 
 
 def first_fault(error: ValidationError) -> str:

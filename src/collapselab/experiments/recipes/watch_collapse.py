@@ -1,0 +1,216 @@
+"""A small classifier on real data, trained past zero training error, measured on the way."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from collapselab.core import checks
+from collapselab.core.errors import InputError, UndefinedMetric, UnknownName
+from collapselab.core.random import child_seed, generators
+from collapselab.experiments._spec import experiment
+from collapselab.experiments.clock import log_spaced
+from collapselab.experiments.events import Event
+from collapselab.experiments.probe import Probe
+from collapselab.records.phase import terminal_phase
+from collapselab.records.schema import Observation, Verdict
+from collapselab.training import DATA, LOSSES, NETWORKS, Training
+from collapselab.training.data import DataSet
+from collapselab.training.loop import Plan
+from collapselab.training.networks import Network
+from collapselab.training.optimisers import SGD
+from collapselab.training.schedules import StepSchedule
+
+# How far NC1 must fall after the training error has vanished for the claim to hold.
+FALL = 10.0
+
+# The keys that stand for NC2, NC3 and NC4 in the figures beside the verdict.
+NC2, NC3, NC4 = "nc2_max_angle_means", "nc3_duality", "nc4_disagreement"
+
+
+@experiment(
+    source="papyan2020",
+    claim=(
+        "Trained on past zero training error, the within-class variability of the training features keeps falling:"
+        " nc1_pinv ends at a tenth or less of its value at the first measurement without training error."
+    ),
+    title="Watch a network collapse",
+    notes=(
+        "The test split is measured about the class means of the test split, in eval mode like the training split.",
+        "Weight decay acts on every parameter of the network.",
+    ),
+)
+@dataclass(frozen=True)
+class WatchCollapse:
+    """Train a small classifier past zero training error and measure neural collapse on the way.
+
+    Attributes:
+        data: Data set: handwritten digits of 8 x 8 pixels, or one-dimensional signals of length 40.
+        network: Multilayer perceptron, or small convolutional network.
+        loss: Cross-entropy, or half the squared distance to one-hot labels.
+        epochs: Passes over the training data.
+        batch_size: Samples in an optimiser step.
+        drop_last: Leave out the incomplete last batch of each epoch; kept, its larger noise holds NC1 up.
+        learning_rate: Learning rate of SGD before any cut.
+        momentum: Share of the last step that SGD keeps.
+        weight_decay: Coefficient of one half of the squared norm of all parameters.
+        milestones: Parts of the epochs after which the learning rate is cut.
+        milestone_factor: What the learning rate is multiplied by at each milestone.
+        widths: Units of the hidden layers, or channels of the convolutions; the last is the number of features. By
+            default 256, 256, 64 (mlp) or 32, 64, 64 (cnn).
+        batch_norm: Normalise each layer over the batch.
+        samples_per_class: Training samples of each class, all others are for testing. By default 120 (digits) or 400
+            (mnist1d).
+        measurements: Number of log-spaced epochs after which to measure, besides the one before training.
+        seed: Where all randomness comes from: the split, the initial weights, the order of samples.
+    """
+
+    data: Literal["digits", "mnist1d"] = "digits"
+    network: Literal["mlp", "cnn"] = "mlp"
+    loss: Literal["cross_entropy", "mse"] = "cross_entropy"
+    epochs: int = 300
+    batch_size: int = 128
+    drop_last: bool = True
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 2e-3
+    milestones: tuple[float, ...] = (0.6, 0.85)
+    milestone_factor: float = 0.1
+    widths: tuple[int, ...] | None = None
+    batch_norm: bool = True
+    samples_per_class: int | None = None
+    measurements: int = 40
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the fields and fill in what depends on the data set and the network."""
+        try:
+            data, network, _ = DATA[self.data].make, NETWORKS[self.network].make, LOSSES[self.loss]
+        except UnknownName as error:
+            raise InputError(str(error)) from error
+        if self.widths is None:
+            object.__setattr__(self, "widths", network.default_widths)
+        if self.samples_per_class is None:
+            object.__setattr__(self, "samples_per_class", data.default_per_class)
+        checks.whole(self.measurements, "measurements", at_least=1)
+        checks.whole(self.seed, "seed", at_least=0)
+        for name in ("drop_last", "batch_norm"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        self._network()
+        samples = self._data().samples_per_class * data.num_classes
+        self._plan().batches(samples)
+        smallest = self.batch_size if self.drop_last else (samples % self.batch_size or self.batch_size)
+        if self.batch_norm and smallest < 2:
+            raise InputError(f"batch_norm needs at least 2 samples in every batch, got batch_size {self.batch_size}")
+
+    def _data(self) -> DataSet:
+        return DATA[self.data].make(samples_per_class=self.samples_per_class or 0)
+
+    def _network(self) -> Network:
+        return NETWORKS[self.network].make(widths=self.widths or (), batch_norm=self.batch_norm)
+
+    def _plan(self) -> Plan:
+        return Plan(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            drop_last=self.drop_last,
+            loss=LOSSES[self.loss].make(),
+            optimiser=SGD(learning_rate=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay),
+            schedule=StepSchedule(self.milestones, self.milestone_factor),
+        )
+
+    def run(self, probe: Probe) -> Iterator[Event]:
+        """Train and measure.
+
+        Args:
+            probe: The device, and where to go on from.
+
+        Returns:
+            What happens, as it happens.
+        """
+        split, order = generators(self.seed, "data", "order")
+        data = self._data().load(split)
+        torch.manual_seed(child_seed(self.seed, "network"))
+        network = self._network().build(data.shape, data.num_classes)
+        training = Training(network, data, self._plan(), order=order, device=probe.device)
+        return probe.watch(training, at=(0, *log_spaced(self.epochs, self.measurements)))
+
+    def verdict(self, observations: Sequence[Observation]) -> Verdict:
+        """Whether NC1 fell at least tenfold after the training error had vanished.
+
+        Args:
+            observations: All rows of the series.
+
+        Returns:
+            The state, a sentence, and the figures it rests on.
+        """
+        return fall_after_zero_error(observations)
+
+    @classmethod
+    def smoke(cls) -> "WatchCollapse":
+        """A run of about a second that collapses: fewer images, a narrower network, the same schedule.
+
+        Returns:
+            Its configuration.
+        """
+        return cls(epochs=40, widths=(64, 32), samples_per_class=40, batch_size=50, measurements=12)
+
+
+def fall_after_zero_error(observations: Sequence[Observation], *, metric: str = "nc1_pinv") -> Verdict:
+    """Compare a metric at the first measurement without training error with its value at the end.
+
+    Args:
+        observations: Rows of a series.
+        metric: Key of a metric that is 0 at collapse.
+
+    Returns:
+        ``holds`` if it fell at least `FALL`-fold; ``inconclusive`` if the error never vanished, if fewer than two
+        measurements came after that, or if the metric was undefined.
+    """
+    rows = sorted((row for row in observations if row.split == "train"), key=lambda row: row.epoch)
+    phase = terminal_phase(rows)
+    figures: dict[str, float | int | str | None] = {
+        "first_epoch_at_zero_error": phase.first_zero,
+        "last_epoch_above_zero_error": phase.last_above,
+    }
+    if phase.first_zero is None:
+        lowest = min((row.error for row in rows), default=None)
+        figures["lowest_training_error"] = lowest
+        return Verdict(state="inconclusive", statement="The training error never reached zero.", figures=figures)
+    later = [row for row in rows if row.epoch >= phase.first_zero]
+    if len(later) < 3:
+        few = f"Only {len(later) - 1} measurements came after the training error vanished; at least 2 are needed."
+        return Verdict(state="inconclusive", statement=few, figures=figures)
+    first, last = later[0].result, later[-1].result
+    try:
+        start, end = first[metric], last[metric]
+    except UndefinedMetric as undefined:
+        return Verdict(state="inconclusive", statement=f"The fall has no value: {undefined}.", figures=figures)
+    fall = start / end if end > 0 else None
+    figures |= {f"{metric}_at_first_zero_error": start, f"{metric}_at_end": end, f"{metric}_fall": fall}
+    figures |= _beside(later)
+    holds = fall is None or fall >= FALL
+    times = "without bound" if fall is None else f"{fall:.3g}-fold"
+    statement = (
+        f"{metric} on the training set fell {times}, from {start:.3g} at epoch {later[0].epoch} (first measurement"
+        f" without training error) to {end:.3g} at epoch {later[-1].epoch}."
+    )
+    return Verdict(state="holds" if holds else "fails", statement=statement, figures=figures)
+
+
+def _beside(later: Sequence[Observation]) -> dict[str, float | int | str | None]:
+    """What NC2 and NC3 did meanwhile, and the worst of NC4."""
+    figures: dict[str, float | int | str | None] = {}
+    for name in (NC2, NC3):
+        for moment, row in (("at_first_zero_error", later[0]), ("at_end", later[-1])):
+            figures[f"{name}_{moment}"] = _value(row, name)
+    worst = [value for row in later if (value := _value(row, NC4)) is not None]
+    figures[f"{NC4}_max"] = max(worst, default=None)
+    return figures
+
+
+def _value(row: Observation, name: str) -> float | None:
+    found = row.result.measurements.get(name)
+    return None if found is None else found.value

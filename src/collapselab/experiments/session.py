@@ -1,0 +1,139 @@
+"""One sitting of a run: takes a recipe's events and keeps them in an order that survives a kill.
+
+Snapshot, rows, checkpoint, record: in that order. What lies beyond the last checkpoint is forgotten when the run goes
+on, and nothing a checkpoint stands on is written after it.
+"""
+
+import contextlib
+import time
+from typing import Any
+
+import torch
+
+from collapselab.core.errors import Interrupted, StorageError
+from collapselab.experiments._spec import Recipe
+from collapselab.experiments.config import digest_of
+from collapselab.experiments.events import (
+    EpochDone,
+    Event,
+    Finished,
+    Listener,
+    Observed,
+    SafePoint,
+    Snapshot,
+    Started,
+)
+from collapselab.experiments.interrupt import Wish, interruptible
+from collapselab.experiments.probe import Probe
+from collapselab.records.schema import Observation, Run
+from collapselab.records.store import RunFolder
+from collapselab.training.checkpoint import read_checkpoint, write_checkpoint
+
+# Seconds of work that a kill may cost, besides the step or the measurement under way.
+CHECKPOINT_SECONDS = 10.0
+
+
+class Session:
+    """From start or resumption to the end, an interruption or a failure.
+
+    Args:
+        place: The run folder, locked.
+        run: Its record, as it stands.
+        listener: Hears the progress.
+    """
+
+    def __init__(self, place: RunFolder, run: Run, listener: Listener | None) -> None:
+        self._place = place
+        self._run = run
+        self._tell: Listener = listener if listener is not None else _nobody
+        self._digest = digest_of(run.name, run.config)
+        self._seconds_before = run.seconds
+        self._start = time.monotonic()
+        self._kept_at = self._start
+
+    def work(self, recipe: Recipe, device: torch.device) -> Run:
+        """Run the recipe to its end.
+
+        Args:
+            recipe: What to run.
+            device: Where.
+
+        Returns:
+            The record of the finished run.
+
+        Raises:
+            Interrupted: After Ctrl-C.
+        """
+        with interruptible() as wish:
+            try:
+                probe = Probe(device, self._cut_back())
+                self._tell(Started(self._run, recipe.epochs))
+                for event in recipe.run(probe):
+                    self._take(event, wish)
+                return self._finish(recipe)
+            except (Interrupted, KeyboardInterrupt):
+                self._end("interrupted")
+                raise Interrupted(self._hint()) from None
+            except Exception as error:
+                self._end("failed", error=str(error) or type(error).__name__)
+                raise
+
+    def _cut_back(self) -> dict[str, Any] | None:
+        """The state of the last checkpoint, with the folder as it was then."""
+        self._place.sweep()
+        file = self._place.checkpoint_file
+        state = read_checkpoint(file, digest=self._digest) if file.exists() else None
+        if self._run.sessions > 1:
+            self._place.keep_until(-1 if state is None else state["epoch"])
+        self._keep(epochs_done=0 if state is None else state["epoch"])
+        return state
+
+    def _keep(self, **changes: Any) -> None:
+        seconds = self._seconds_before + time.monotonic() - self._start
+        self._run = self._run.model_copy(update={**changes, "seconds": round(seconds, 3)})
+        self._place.write(self._run)
+
+    def _take(self, event: Event, wish: Wish) -> None:
+        if isinstance(event, SafePoint):
+            self._at_safe_point(event, wish)
+        elif isinstance(event, Snapshot):
+            self._place.write_snapshot(event.epoch, event.arrays)
+        elif isinstance(event, Observed):
+            self._place.append(self._without_declarations(event.observation))
+            self._tell(event)
+        elif isinstance(event, EpochDone):
+            self._tell(event)
+
+    def _without_declarations(self, row: Observation) -> Observation:
+        """The row as the series keeps it; declarations are kept once, in the record, and before the first row."""
+        merged = {**self._run.declarations, **row.result.declarations}
+        if merged != self._run.declarations:
+            self._keep(declarations=merged)
+        return row.model_copy(update={"result": row.result.model_copy(update={"declarations": {}})})
+
+    def _at_safe_point(self, point: SafePoint, wish: Wish) -> None:
+        stopping = wish.stop and point.epoch < self._run.epochs  # at the very end, finishing is the faster way out
+        if point.wanted or stopping or time.monotonic() - self._kept_at >= CHECKPOINT_SECONDS:
+            write_checkpoint(self._place.checkpoint_file, point.state(), digest=self._digest)
+            self._keep(epochs_done=point.epoch)
+            self._kept_at = time.monotonic()
+        if stopping:
+            raise Interrupted
+
+    def _finish(self, recipe: Recipe) -> Run:
+        self._keep(status="done", verdict=recipe.verdict(self._place.observations()))
+        self._tell(Finished(self._run))
+        return self._run
+
+    def _end(self, status: str, *, error: str | None = None) -> None:
+        # On a full disk the record keeps what it said last, which is still true: running, so many epochs done.
+        with contextlib.suppress(StorageError):
+            self._keep(status=status, error=error)
+
+    def _hint(self) -> str:
+        done = f"stopped after epoch {self._run.epochs_done} of {self._run.epochs}"
+        return f"{done}; what was done is kept in {self._place.path}: run again with --resume to go on"
+
+
+def _nobody(_event: object) -> None:
+    """Listens to nothing."""

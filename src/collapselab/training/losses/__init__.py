@@ -1,0 +1,5 @@
+"""Losses: one file each. A loss gives one number for each sample; the mean over samples is what is minimised."""
+
+from collapselab.training.losses._spec import LOSSES, Loss, loss
+
+__all__ = ["LOSSES", "Loss", "loss"]

@@ -1,0 +1,60 @@
+"""A small convolutional network for images and for signals."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from collapselab.core.errors import InputError
+from collapselab.training.networks._spec import Classifier, check_widths, network
+
+
+@network("cnn", label="convolutional network", source="papyan2020")
+@dataclass(frozen=True)
+class CNN:
+    """Convolutions of width 3, each followed by batch normalisation and ReLU, then the mean over all places.
+
+    From the second layer on each convolution halves the resolution (stride 2). Inputs (channels, length) are convolved
+    in one dimension, inputs (channels, height, width) in two.
+
+    Attributes:
+        widths: Channels of each convolution; the last is the number of features.
+        batch_norm: Whether to normalise over the batch before each ReLU.
+    """
+
+    default_widths: ClassVar[tuple[int, ...]] = (32, 64, 64)
+
+    widths: tuple[int, ...] = default_widths
+    batch_norm: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        check_widths(self.widths)
+
+    def build(self, shape: tuple[int, ...], num_classes: int) -> Classifier:
+        """A freshly initialised network; draws from torch's global generator.
+
+        Args:
+            shape: Shape of one input: (channels, length) or (channels, height, width).
+            num_classes: K.
+
+        Returns:
+            The network on the CPU.
+
+        Raises:
+            InputError: If the inputs have another number of axes.
+        """
+        if len(shape) not in (2, 3):
+            raise InputError(f"network cnn needs inputs (channels, length) or (channels, height, width), got {shape}")
+        flat = len(shape) == 2
+        conv, norm = (nn.Conv1d, nn.BatchNorm1d) if flat else (nn.Conv2d, nn.BatchNorm2d)
+        layers: list[nn.Module] = []
+        before = shape[0]
+        for position, width in enumerate(self.widths):
+            layers.append(conv(before, width, 3, stride=1 if position == 0 else 2, padding=1))
+            if self.batch_norm:
+                layers.append(norm(width))
+            layers.append(nn.ReLU())
+            before = width
+        layers += [nn.AdaptiveAvgPool1d(1) if flat else nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        return Classifier(nn.Sequential(*layers), nn.Linear(before, num_classes))

@@ -1,0 +1,5 @@
+"""Optimisers: one file each."""
+
+from collapselab.training.optimisers.sgd import SGD
+
+__all__ = ["SGD"]
