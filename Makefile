@@ -28,7 +28,7 @@ demo: $(VENV)/.installed-all ## Train a small network until it collapses and wri
 	$(BIN)/collapselab report $(DEMO)
 
 test: $(VENV)/.installed-test ## Run the whole suite, slow and browser tests included
-	$(OFFLINE) $(QUIET) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations 10 $(ARGS)
+	$(OFFLINE) $(QUIET) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10 $(ARGS)
 
 check: $(VENV)/.installed-dev ## Lint, formatting, types, and which way imports go
 	$(BIN)/ruff check .
