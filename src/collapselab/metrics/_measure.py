@@ -22,6 +22,8 @@ _WHY_NOT: dict[Need, str] = {
     "features": "needs the features a second time, only their moments were given",
 }
 
+_OVERFLOW = "squares of the features, or of their differences, leave the range of float64"
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -120,12 +122,15 @@ def evaluate(metric: Metric, evidence: Evidence) -> Tensor:
         raise UndefinedMetric(missing)
     given = {"stats": lambda: evidence.stats, "head": lambda: evidence.head64}
     given |= {"features": lambda: evidence.features, "decisions": lambda: evidence.decisions}
-    value = metric.fn(**{name: given[name]() for name in metric.inputs})
+    try:
+        value = metric.fn(**{name: given[name]() for name in metric.inputs})
+    except torch.linalg.LinAlgError as error:  # what LAPACK says of a matrix that holds infinity or NaN
+        raise UndefinedMetric(_OVERFLOW) from error
     wanted = (evidence.stats.num_seen,) if metric.per_class else ()
     if tuple(value.shape) != wanted or value.dtype != torch.float64:
         raise CollapselabError(f"metric {metric.name} must return float64 of shape {wanted}, got {value!r}")
     if not bool(torch.isfinite(value).all()):
-        raise UndefinedMetric("the result overflows float64")
+        raise UndefinedMetric(_OVERFLOW)
     return value
 
 

@@ -22,8 +22,8 @@ def _simplex_energy(num_classes: int) -> float:
     return -0.5 * math.log(2 * num_classes / (num_classes - 1))
 
 
-# ... with three classes, the smallest of all: no value of a mean lies below.
-_SMALLEST = _simplex_energy(3)
+# No two unit vectors are farther apart than 2.
+_SMALLEST = -math.log(2)
 
 
 def reference_energy(num_classes: int, num_features: int) -> float:
@@ -141,7 +141,7 @@ def _rankin(num_classes: int, num_features: int) -> float | None:
     label="Smallest distance between directions",
     symbol=r"\min_{k\ne l}\|\hat\mu_k-\hat\mu_l\|",
     at_collapse=_rankin,
-    range=(0.0, math.sqrt(3)),
+    range=(0.0, 2.0),
     invariant_under=OF_MEANS,
     source="liu2023",
 )
@@ -154,6 +154,6 @@ def minimum_distance(stats: ClassStats) -> Float[Tensor, ""]:
         stats: Class statistics of at least three classes.
 
     Returns:
-        Distance in [0, sqrt 3].
+        Distance in [0, 2].
     """
     return _pairs(stats).smallest_distance
