@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
+from collapselab.evidence.batches import iterable
 from collapselab.evidence.caching import FeatureCache
 from collapselab.evidence.features import LabelledFeatures
 from collapselab.evidence.files import FeatureFile, read_features
@@ -154,7 +155,7 @@ def _measure_model(
             f" ({type(loader).__name__}); use 'memory' or 'memory-map'"
         )
     with FeatureCache({"memory": None, "memory-map": 0}.get(wanted.again, wanted.budget)) as cache:
-        seen = stream(tap, _shown(loader) if progress else loader, wanted, cache, head=head)
+        seen = stream(tap, _shown(iterable(loader)) if progress else loader, wanted, cache, head=head)
         conditions = Conditions(
             **_counted(seen.stats),
             split=split,

@@ -1,7 +1,7 @@
 """What a loader gives, taken apart: inputs for the model, labels for the statistics."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,23 @@ class Batch:
         alike = [x for x in candidates if self.y.ndim > 1 and x.shape == self.y.shape and not x.is_floating_point()]
         valid = self.y >= 0
         return any(bool(((x.to(self.y.device) == self.y) | ~valid).all()) and bool(valid.any()) for x in alike)
+
+
+def iterable(loader: Any) -> Iterable[Any]:
+    """Something to iterate over.
+
+    Args:
+        loader: What the caller gave.
+
+    Returns:
+        The loader.
+
+    Raises:
+        InputError: If it cannot be iterated.
+    """
+    if not hasattr(loader, "__iter__") and not hasattr(loader, "__getitem__"):
+        raise InputError(f"loader must be iterable, got {checks.described(loader)}")
+    return loader
 
 
 def batch_of(raw: Any, model: nn.Module) -> Batch:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from collapselab.core.errors import InputError
-from collapselab.evidence.batches import Batch, batch_of, moved
+from collapselab.evidence.batches import Batch, batch_of, iterable, moved
 from collapselab.evidence.guards import eager, flags_of, home_of, tappable
 from collapselab.evidence.head import LinearHead
 from collapselab.evidence.layers import Layer, first_tensor
@@ -166,7 +166,7 @@ class FeatureTap:
             InputError: If the loader is empty, or features and labels do not fit together.
         """
         empty = True
-        for raw in loader:
+        for raw in iterable(loader):
             empty = False
             batch = batch_of(raw, self.model)
             layer = self._resolve(batch)
