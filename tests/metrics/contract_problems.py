@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
+
 from collapselab.evidence import ClassStats, LabelledFeatures, LinearHead
 from collapselab.metrics import Evidence
 from configurations import etf_rows
-from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+
 from metrics.reference_frame import structure_error
 from metrics.reference_means import centred_means, cosine, rows_seen
 

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+
 from metrics.reference_means import centred_means, rows_seen
 
 

@@ -3,8 +3,9 @@
 import math
 
 import numpy as np
-from metrics.reference_means import centred_means
 from scipy.special import digamma
+
+from metrics.reference_means import centred_means
 
 
 def _distances(h, y):

@@ -2,19 +2,21 @@
 
 import importlib
 import inspect
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
 from collapselab.core.cite import references
 from collapselab.core.errors import UndefinedMetric
 from collapselab.evidence import ClassStats, LabelledFeatures, LinearHead, OnlineStats
 from collapselab.metrics import REGISTRY, Evidence, measure_evidence
 from collapselab.metrics._measure import evaluate
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 from metrics.contract_problems import PROBLEMS, Problem, collapsed_problem, random_problem
 from tolerances import IDENTITY, PRECISION, REFERENCE
 
@@ -200,7 +202,7 @@ def merged_in_pieces(problem: Problem, cuts: list[int], order: list[int]) -> Cla
     n = problem.y.numel()
     edges = [0, *sorted({c % (n - 1) + 1 for c in cuts}), n]
     parts = []
-    for at, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
+    for at, (start, stop) in enumerate(itertools.pairwise(edges)):
         h, y = problem.h[start:stop], problem.y[start:stop]
         if at % 2:
             parts.append(ClassStats.of(LabelledFeatures(h, y, problem.num_classes)))

@@ -124,7 +124,8 @@ def evaluate(metric: Metric, evidence: Evidence) -> Tensor:
     given |= {"features": lambda: evidence.features, "decisions": lambda: evidence.decisions}
     try:
         value = metric.fn(**{name: given[name]() for name in metric.inputs})
-    except torch.linalg.LinAlgError as error:  # what LAPACK says of a matrix that holds infinity or NaN
+    except torch.linalg.LinAlgError as error:  # pyright: ignore[reportPrivateImportUsage]
+        # What LAPACK says of a matrix that holds infinity or NaN.
         raise UndefinedMetric(_OVERFLOW) from error
     wanted = (evidence.stats.num_seen,) if metric.per_class else ()
     if tuple(value.shape) != wanted or value.dtype != torch.float64:
