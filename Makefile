@@ -23,9 +23,8 @@ help: ## Show this list
 	@echo "  Variables: PYTHON=$(PYTHON) VENV=$(VENV) WORKERS=$(WORKERS) ARGS=(more arguments for demo, test, bench)"
 
 demo: $(VENV)/.installed-all ## Train a small network until it collapses and write the report (starts afresh each time)
-	@rm -rf $(DEMO)
-	$(BIN)/collapselab run watch-collapse --out $(DEMO) $(ARGS)
-	$(BIN)/collapselab report $(DEMO)
+	$(BIN)/collapselab run watch-collapse --out $(DEMO) --overwrite $(ARGS)
+	@$(BIN)/collapselab report $(DEMO)
 
 test: $(VENV)/.installed-test ## Run the whole suite, slow and browser tests included
 	$(OFFLINE) $(QUIET) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10 $(ARGS)
