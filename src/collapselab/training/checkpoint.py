@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ def read_checkpoint(path: Path, *, digest: str) -> dict[str, Any]:
         InputError: If the file is damaged, of another version, or belongs to another configuration.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about files that are no checkpoints; they are refused anyway
+            content = torch.load(path, map_location="cpu", weights_only=True)
         version, found, state = content["version"], content["digest"], content["state"]
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 
 from collapselab.core import checks, extras
+from collapselab.core.random import preserved_randomness
 from collapselab.training.data._spec import Splits, balanced_split, dataset
 
 
@@ -36,8 +37,9 @@ class Digits:
         Returns:
             Both splits on the CPU.
         """
-        datasets = extras.require("sklearn.datasets", extra="train", purpose="the digits data set")
-        bunch = datasets.load_digits()
+        with preserved_randomness():  # importing the package draws from Python's global generator
+            datasets = extras.require("sklearn.datasets", extra="train", purpose="the digits data set")
+            bunch = datasets.load_digits()
         x = torch.from_numpy(bunch.images).unsqueeze(1) / 16.0
         y = torch.from_numpy(bunch.target).long()
         return balanced_split(x, y, per_class=self.samples_per_class, num_classes=self.num_classes, generator=generator)
