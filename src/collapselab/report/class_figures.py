@@ -8,7 +8,7 @@ import numpy as np
 from collapselab.records import Declaration, PerClass
 from collapselab.report.figures import Figure, axis, layout
 from collapselab.report.palette import split_colour
-from collapselab.report.words import in_plot, number, significant
+from collapselab.report.words import number, significant, wrapped
 
 # Bars of single classes are legible up to this many; beyond, the classes farthest from their target are drawn.
 MOST_BARS = 60
@@ -31,14 +31,14 @@ def worst_class(values: Sequence[float], target: float | None) -> int | None:
 
 
 def class_bars(
-    given: Mapping[str, tuple[Sequence[int], PerClass]], declaration: Declaration, *, worst: int | None
+    given: Mapping[str, tuple[Sequence[int], PerClass]], declaration: Declaration, *, worst: Mapping[str, int | None]
 ) -> Figure:
     """One bar a class, splits side by side: its distance from the value at collapse, or the value where none is fixed.
 
     Args:
         given: Split to its classes and values; values must be defined.
         declaration: What the metric says of itself.
-        worst: Label of the class to point at.
+        worst: Split to the label of the class to point at.
 
     Returns:
         A figure.
@@ -57,11 +57,11 @@ def class_bars(
                 "y": [significant(values[label] if target is None else abs(values[label] - target)) for label in here],
                 "text": [f"class {label}: {number(values[label], 4)}" for label in here],
                 "textposition": "none",
-                "marker": _bar_marker(split, here, worst),
+                "marker": _bar_marker(split, here, worst.get(split)),
                 "hovertemplate": "%{text}<extra>%{fullData.name}</extra>",
             }
         )
-    title = in_plot(declaration.label) if not target else f"distance from {number(target)}"
+    title = wrapped(declaration.label) if not target else f"distance from {number(target)}"
     return {
         "data": traces,
         "layout": layout(

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+from collapselab.report.faces import FACES, Face
 from collapselab.report.figures import Line, series
 from collapselab.report.page import Drawings, page
 from collapselab.report.palette import series_colour, split_dash
 from collapselab.report.sections import Choice, Panel
 from collapselab.report.sections.table import metric_cell
+from collapselab.report.symbols import without_marks
 from collapselab.report.view import Curve, View
-from collapselab.report.words import FACES, Face, in_plot, number, plain
+from collapselab.report.words import in_plot, number, plain, wrapped
 
 _COLUMNS = (
     ("loss", "loss", "Loss, on the whole split in eval mode."),
@@ -87,7 +89,9 @@ def _run(view: View, name: str, at: int) -> dict[str, Any]:
 
 def _lines(found: Sequence[list[Curve]], names: Sequence[str]) -> list[Line]:
     return [
-        Line(curve, in_plot(f"{_sign(at)} {name}, {curve.split}"), series_colour(at), split_dash(curve.split))
+        Line(
+            curve, in_plot(f"{_sign(at)} {name}, {curve.split}"), series_colour(at), split_dash(curve.split), _sign(at)
+        )
         for at, (curves, name) in enumerate(zip(found, names, strict=True))
         for curve in curves
     ]
@@ -123,8 +127,8 @@ def _metric_panel(views: Sequence[View], names: Sequence[str], name: str) -> Pan
     target = (
         declared.at_collapse if len(targets) == 1 else None
     )  # runs with other numbers of classes have other targets
-    figure = series(lines, title=in_plot(declared.label), target=target)
-    return Panel(figure, f"{declared.label} over epochs: {_ends(lines)}.", declared.summary)
+    figure = series(lines, title=wrapped(declared.label), target=target)
+    return Panel(figure, f"{declared.label} over epochs: {_ends(lines)}.", without_marks(declared.summary))
 
 
 def _training(views: Sequence[View], names: Sequence[str]) -> dict[str, Panel]:
@@ -138,7 +142,7 @@ def _training(views: Sequence[View], names: Sequence[str]) -> dict[str, Panel]:
 
 def _options(views: Sequence[View], names: Sequence[str]) -> dict[str, tuple[str, Panel]]:
     options = {}
-    for name in dict.fromkeys(name for view in views for name in view.metric_names):
+    for name in dict.fromkeys(name for view in views for name in view.ordered_metrics):
         panel = _metric_panel(views, names, name)
         if panel is not None:
             declared = next(view.declarations[name] for view in views if name in view.declarations)
@@ -149,7 +153,7 @@ def _options(views: Sequence[View], names: Sequence[str]) -> dict[str, tuple[str
 def _values(views: Sequence[View], names: Sequence[str]) -> dict[str, Any]:
     heads = [(name, view.splits) for view, name in zip(views, names, strict=True) if view.splits]
     rows = []
-    for name in dict.fromkeys(name for view in views for name in view.metric_names):
+    for name in dict.fromkeys(name for view in views for name in view.ordered_metrics):
         declared = next((view.declarations[name] for view in views if name in view.declarations), None)
         targets = {view.declarations[name].at_collapse for view in views if name in view.declarations}
         cells = [metric_cell(view.measured(name, split)) for view in views for split in view.splits]

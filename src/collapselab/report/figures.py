@@ -16,12 +16,13 @@ Figure = dict[str, Any]
 
 @dataclass(frozen=True)
 class Line:
-    """A curve and how it is drawn."""
+    """A curve and how it is drawn; `sign` is written at its end, where colours alone would tell curves apart."""
 
     curve: Curve
     name: str
     colour: str
     dash: str
+    sign: str = ""
 
 
 def split_lines(curves: Iterable[Curve]) -> list[Line]:
@@ -113,7 +114,7 @@ def series(
             xaxis=axis(**epoch_axis(last)),
             yaxis=axis(title={"text": title}, **scale.axis),
             shapes=[*shapes, *target_shapes],
-            annotations=[*(notes if name_marks else ()), *target_notes],
+            annotations=[*(notes if name_marks else ()), *target_notes, *_signs(lines, scale)],
         ),
     }
 
@@ -129,8 +130,29 @@ def _trace(line: Line, scale: Scale) -> dict[str, Any]:
         "text": [f"epoch {e:,}: {number(v, 4)}" for e, v in zip(curve.epochs, curve.values, strict=True)],
         "hovertemplate": "%{text}<extra>%{fullData.name}</extra>",
         "line": {"color": line.colour, "dash": line.dash, "width": 2},
-        "marker": {"color": line.colour, "size": 5, "symbol": "circle" if line.dash == "solid" else "circle-open"},
+        "marker": {
+            "color": line.colour,
+            "size": 5 if len(curve.values) > 1 else 9,
+            "symbol": "circle" if line.dash == "solid" else "circle-open",
+        },
     }
+
+
+def _signs(lines: Sequence[Line], scale: Scale) -> list[dict[str, Any]]:
+    """The sign of each curve beside its last point."""
+    signed = [line for line in lines if line.sign]
+    return [
+        {
+            "x": math.log10(epoch_place(line.curve.epochs[-1])),
+            "y": math.log10(scale.place(line.curve.values[-1])) if scale.logarithmic else line.curve.values[-1],
+            "text": line.sign,
+            "font": {"size": 12, "color": line.colour},
+            "showarrow": False,
+            "xanchor": "left",
+            "xshift": 5,
+        }
+        for line in signed
+    ]
 
 
 def _phase_marks(phase: TerminalPhase | None, last: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -156,6 +178,7 @@ def _phase_marks(phase: TerminalPhase | None, last: int) -> tuple[list[dict[str,
 def _upright(epoch: int, text: str, side: str) -> dict[str, Any]:
     """A note along a vertical line; on a logarithmic axis plotly wants the exponent."""
     return {
+        "name": "phase",  # the page leaves these out where a figure is narrow
         "x": math.log10(epoch_place(epoch)),
         "y": 0.99,
         "xref": "x",
@@ -173,7 +196,14 @@ def _target_marks(scale: Scale, target: float | None) -> tuple[list[dict[str, An
     """A line at the value at collapse; on a logarithmic axis without a row for zeros, an arrow down."""
     if target is None:
         return [], []
-    note = {"xref": "paper", "x": 0.01, "xanchor": "left", "showarrow": False, "font": {"size": 12, "color": "@target"}}
+    note = {
+        "xref": "paper",
+        "x": 0.01,
+        "xanchor": "left",
+        "showarrow": False,
+        "bgcolor": "@paper",
+        "font": {"size": 12, "color": "@target"},
+    }
     if not scale.shows(target):
         far = "↓" if target < scale.lowest else "↑"
         place = {"y": 0.01, "yanchor": "bottom"} if far == "↓" else {"y": 0.99, "yanchor": "top"}

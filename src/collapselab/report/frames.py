@@ -11,7 +11,6 @@ from collapselab.report.words import number
 
 # What the frames of one run may weigh in the page. Beyond, frames are left out evenly.
 MOST_BYTES = 2_500_000
-
 _POINTS = ("coordinates", "labels", "centres", "simplex")
 
 

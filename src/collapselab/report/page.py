@@ -12,6 +12,7 @@ from collapselab.core.extras import require
 from collapselab.report.palette import PALETTE, style_rules
 from collapselab.report.sections import SECTIONS, Panel, Section
 from collapselab.report.sections.table import source_name
+from collapselab.report.symbols import prose
 from collapselab.report.view import View
 from collapselab.report.words import number
 
@@ -126,11 +127,11 @@ def page(template: str, drawings: Drawings, *, title: str, kind: str, **words: A
         "plotly": markup(plotly),
         "script": markup(script),
     }
-    return str(_render(template, frame | words))
+    return str(_render(template, {**frame, **words}))
 
 
 def _asset(name: str) -> str:
-    return resources.files("collapselab.report").joinpath("assets", name).read_text(encoding="utf-8")
+    return resources.files("collapselab.report").joinpath("assets").joinpath(name).read_text(encoding="utf-8")
 
 
 def _policy(*scripts: str) -> str:
@@ -152,9 +153,9 @@ def _render(template: str, words: Mapping[str, Any]) -> Any:
         lstrip_blocks=True,
     )
     environment.globals |= {"number": number, "source_name": source_name}
-    environment.filters["math"] = markup
-    return markup(environment.get_template(template).render(words))
+    environment.filters |= {"math": markup, "prose": prose}
+    return markup(environment.get_template(template).render(**words))
 
 
 def _template(name: str) -> str:
-    return resources.files("collapselab.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return resources.files("collapselab.report").joinpath("templates").joinpath(name).read_text(encoding="utf-8")

@@ -1,15 +1,18 @@
 """The four faces of collapse as one figure for a paper."""
 
+import io
 import os
 from pathlib import Path
 from typing import Any
 
 from collapselab.core.errors import InputError
 from collapselab.core.extras import require
+from collapselab.records import write_bytes
 from collapselab.report.axes import epoch_axis, epoch_place, value_scale
+from collapselab.report.faces import Face
+from collapselab.report.opening import open_run
 from collapselab.report.palette import split_colour, split_dash, themed
-from collapselab.report.view import View, open_run
-from collapselab.report.words import Face
+from collapselab.report.view import View
 
 _KINDS = (".svg", ".pdf", ".png")
 _DASHES = {"solid": "-", "dash": "--", "dot": ":"}
@@ -42,8 +45,11 @@ def nc_figure(run_folder: str | os.PathLike[str], out: str | os.PathLike[str]) -
     for at, (face, name) in enumerate(drawn, start=1):
         _panel(figure.add_subplot(1, len(drawn), at), view, face, name)
     figure.axes[0].legend(frameon=False, fontsize=7)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=200)
+    content = io.BytesIO()
+    # Without a date the same run gives the same bytes.
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+    figure.savefig(content, format=path.suffix[1:], metadata=undated, dpi=200)
+    write_bytes(path, content.getvalue())
     return path
 
 

@@ -1,21 +1,29 @@
 """A run folder, or a single measurement, as the sections of a page look at it."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
-from collapselab.records import Declaration, Measurement, Measurements, Observation, Run, RunFolder
+from collapselab.records import Declaration, Measurement, Measurements, Observation, Run
 from collapselab.records.phase import TerminalPhase, terminal_phase
-from collapselab.report.words import FACES, Face
+from collapselab.report.faces import FACES, Face
 
-_SPLITS = ("train", "test")
-
-# Frames of the animated figures: more would neither be seen nor fit the page.
-MOST_FRAMES = 60
+# Families of metrics in the order of the faces of collapse; others follow.
+_FAMILIES = (
+    "variability",
+    "ratio",
+    "means",
+    "frame",
+    "uniformity",
+    "duality",
+    "decision",
+    "pairs",
+    "directional",
+    "spectrum",
+    "coding",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +87,18 @@ class View:
     def metric_names(self) -> tuple[str, ...]:
         """Scalar metrics measured last, in the order of the record."""
         return tuple(dict.fromkeys(name for measured in self.latest.values() for name in measured.measurements))
+
+    @cached_property
+    def ordered_metrics(self) -> tuple[str, ...]:
+        """The same metrics family by family, those of NC1 to NC4 first."""
+        family = {name: declared.family for name, declared in self.declarations.items()}
+        places = {name: at for at, name in enumerate(_FAMILIES)}
+        leading = [name for _, name in self.faces]
+        known = sorted(self.metric_names, key=lambda name: places.get(family.get(name, ""), len(places)))
+        first = {family.get(name, ""): name for name in reversed(leading)}
+        return tuple(
+            sorted(known, key=lambda n: (places.get(family.get(n, ""), len(places)), n != first.get(family.get(n, ""))))
+        )
 
     def face_metric(self, face: Face) -> str | None:
         """The metric that stands for one face of collapse.
@@ -161,63 +181,3 @@ class View:
             The row, or None.
         """
         return next((row for row in self.rows if row.epoch == epoch and row.split == split), None)
-
-
-def ordered_splits(names: Sequence[str]) -> list[str]:
-    """Splits in the order of a report.
-
-    Args:
-        names: Names, perhaps repeated.
-
-    Returns:
-        Each once: train, test, then the others as they came.
-    """
-    seen = dict.fromkeys(names)
-    return [*(split for split in _SPLITS if split in seen), *(split for split in seen if split not in _SPLITS)]
-
-
-def open_run(folder: str | os.PathLike[str], *, key: str = "run-1") -> View:
-    """Read a run folder.
-
-    Args:
-        folder: Where it is.
-        key: Prefix of the section's anchors.
-
-    Returns:
-        What a page shows of it.
-    """
-    store = RunFolder(folder)
-    run = store.read()
-    rows = tuple(store.observations())
-    epochs = _spread(store.snapshot_epochs(), MOST_FRAMES)
-    return View(
-        key=key,
-        title=run.title,
-        folder=Path(folder).resolve().name,
-        run=run,
-        rows=rows,
-        latest={
-            split: [r.result for r in rows if r.split == split][-1] for split in ordered_splits([r.split for r in rows])
-        },
-        snapshots=tuple(Snapshot(epoch, store.read_snapshot(epoch)) for epoch in epochs),
-    )
-
-
-def view_of(measurements: Measurements, *, title: str) -> View:
-    """A single measurement, without a run around it.
-
-    Args:
-        measurements: The record.
-        title: Heading.
-
-    Returns:
-        What a page shows of it.
-    """
-    return View(key="run-1", title=title, latest={measurements.conditions.split or "measured": measurements})
-
-
-def _spread(epochs: Sequence[int], most: int) -> list[int]:
-    """At most so many epochs, first and last among them, evenly spread over the list."""
-    if len(epochs) <= most:
-        return list(epochs)
-    return [epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, most).round().astype(int))]

@@ -1,66 +1,11 @@
-"""Numbers and symbols as people read them, and a sentence on each face of collapse."""
+"""Numbers and configuration values as people read them."""
 
-import functools
 import math
+import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
-from xml.etree import ElementTree
-
-from collapselab.core.extras import require
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-@dataclass(frozen=True)
-class Face:
-    """One of the four faces of neural collapse.
-
-    Attributes:
-        code: ``NC1`` ... ``NC4``.
-        name: In two or three words.
-        sentence: What happens, for a student.
-        look: What to see in its curve.
-        preferred: Metrics that stand for it, best first; others of the same prefix follow.
-    """
-
-    code: str
-    name: str
-    sentence: str
-    look: str
-    preferred: tuple[str, ...]
-
-
-FACES = (
-    Face(
-        "NC1",
-        "variability collapse",
-        "Features of one class gather at their mean: the spread inside classes vanishes against the gaps between them.",
-        "A straight fall on these axes is a power law; watch it go on after the error has reached zero.",
-        ("nc1_pinv", "nc1_trace_ratio"),
-    ),
-    Face(
-        "NC2",
-        "simplex of means",
-        "Class means become equally long and equally far apart, corners of a simplex: all cosines are −1/(K−1).",
-        "The mean deviation of the pairwise cosines from −1/(K−1) falls towards 0 as the means spread evenly.",
-        ("nc2_max_angle_means", "nc2_equiangularity_means", "etf_error"),
-    ),
-    Face(
-        "NC3",
-        "self-duality",
-        "The rows of the classifier line up with the class means: both become one configuration, up to scale.",
-        "2 is what unrelated weights and means give; 0 means that they agree.",
-        ("nc3_duality",),
-    ),
-    Face(
-        "NC4",
-        "nearest class centre",
-        "The classifier comes to decide as if it only asked which class mean is nearest.",
-        "The fraction of samples on which the two rules disagree; the row named 0 means they never do.",
-        ("nc4_disagreement",),
-    ),
-)
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -100,19 +45,6 @@ def power_of_ten(exponent: int) -> str:
         Such as 10⁻³.
     """
     return f"10{str(exponent).translate(_SUPERSCRIPT)}"
-
-
-def with_unit(value: float | None, unit: str | None) -> str:
-    """A number and its unit; the pure number has none, a fraction is said to be one.
-
-    Args:
-        value: The number.
-        unit: Its unit.
-
-    Returns:
-        Text.
-    """
-    return number(value) if unit in (None, "1", "") or value is None else f"{number(value)} {unit}"
 
 
 def change(first: float, last: float) -> str:
@@ -162,7 +94,7 @@ def plain(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return "true" if value else "false"
     if isinstance(value, float):
         return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     if isinstance(value, dict):
@@ -200,6 +132,19 @@ def in_plot(text: str) -> str:
     return short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def wrapped(text: str, width: int = 30) -> str:
+    """Text for the title of an axis, broken into lines so that it fits beside a small figure.
+
+    Args:
+        text: Any text.
+        width: Characters in a line.
+
+    Returns:
+        Text for the inside of a figure.
+    """
+    return "<br>".join(in_plot(line) for line in textwrap.wrap(text, width)[:3])
+
+
 def significant(value: float, digits: int = 5) -> float:
     """A number rounded for drawing, so that a page stays small.
 
@@ -211,29 +156,3 @@ def significant(value: float, digits: int = 5) -> float:
         The rounded number.
     """
     return 0.0 if value == 0 else round(value, digits - 1 - math.floor(math.log10(abs(value))))
-
-
-@functools.cache
-def mathml(symbol: str) -> str | None:
-    """A LaTeX symbol as MathML.
-
-    Args:
-        symbol: LaTeX without dollars.
-
-    Returns:
-        Well-formed MathML with nothing but MathML in it, or None if the symbol cannot be turned into that.
-    """
-    converter = require("latex2mathml.converter", extra="report", purpose="the report")
-    try:
-        text = converter.convert(symbol)
-        root = ElementTree.fromstring(text)
-    except Exception:  # the converter has no common error class; whatever stops it, the LaTeX itself is shown instead
-        return None
-    space = "{http://www.w3.org/1998/Math/MathML}"
-    known = all(str(node.tag).startswith(f"{space}m") and _harmless(node) for node in root.iter())
-    return text if known else None
-
-
-def _harmless(node: ElementTree.Element) -> bool:
-    """A symbol has no business with links, handlers or inline styles."""
-    return not any(name.startswith("on") or name in ("href", "style", "src") or ":" in name for name in node.attrib)

@@ -7,8 +7,9 @@ from pathlib import Path
 from collapselab.core.errors import InputError
 from collapselab.records import Measurements, write_bytes
 from collapselab.report.compare import comparison_page
+from collapselab.report.opening import open_run, view_of
 from collapselab.report.page import report_page
-from collapselab.report.view import View, open_run, view_of
+from collapselab.report.view import View
 
 AnyPath = str | os.PathLike[str]
 

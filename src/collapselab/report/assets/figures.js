@@ -8,6 +8,9 @@ const CONFIG = {
   scrollZoom: false,
 };
 
+// Below this width the names along the marked epochs would cover the curves; the legend names them too.
+const NARROW = 440;
+
 // What the sliders changed in a figure, kept so that a change of colours does not undo it.
 const CHANGED = new Map();
 
@@ -19,6 +22,9 @@ function specOf(key) {
 
 function draw(element) {
   const spec = themed(specOf(element.dataset.figure));
+  if (element.clientWidth < NARROW) {
+    spec.layout.annotations = (spec.layout.annotations || []).filter((note) => note.name !== "phase");
+  }
   return Plotly.react(element, spec.data, spec.layout, CONFIG);
 }
 

@@ -73,13 +73,13 @@ function classTraces(frame, columns, state, at) {
     }),
     traceOf([columns.map(() => 0), project(columns, frame.means, k)], dimensions, lift, {
       mode: "lines+markers", name: `${name}, mean`, line: { color: role, width: solid ? 4 : 2 },
-      marker: { size: [0.1, solid ? 8 : 13], color: role, line: { color: "@paper", width: solid ? 0 : 1.5 } },
+      marker: { size: [0.1, solid ? 7 : 14], color: role, line: { color: "@paper", width: solid ? 0 : 1.5 } },
     }),
   ];
   if (frame.weights) {
     traces.push(traceOf([project(columns, frame.weights, k)], dimensions, lift, {
       mode: "markers", name: `${name}, row of the classifier`,
-      marker: { size: solid ? 6 : 13, color: solid ? "@ink" : role, symbol: "diamond-open", line: { width: 2 } },
+      marker: { size: solid ? 9 : 15, color: role, symbol: "diamond-open", line: { width: 2 } },
     }));
   }
   return traces;

@@ -5,6 +5,7 @@ from collapselab.report.sections.classes import classes
 from collapselab.report.sections.collapse import collapse
 from collapselab.report.sections.conditions import conditions
 from collapselab.report.sections.configuration import configuration
+from collapselab.report.sections.distances import distances
 from collapselab.report.sections.explorer import explorer
 from collapselab.report.sections.geometry import geometry
 from collapselab.report.sections.headline import headline
@@ -17,6 +18,7 @@ SECTIONS: tuple[Build, ...] = (
     collapse,
     training,
     geometry,
+    distances,
     classes,
     explorer,
     table,

@@ -16,7 +16,7 @@ class Panel:
         figure: Plotly data and layout with roles for colours.
         label: What it shows, for those who cannot see it.
         caption: What to see in it.
-        shape: Which height it takes: ``plot``, ``square`` or ``low``.
+        shape: Which height it takes: ``plot``, ``square`` or ``low``; ``rows`` for as much as its rows need.
     """
 
     figure: Figure

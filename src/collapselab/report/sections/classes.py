@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from collapselab.records import Declaration, PerClass
 from collapselab.report.class_figures import MOST_BARS, class_bars, worst_class
 from collapselab.report.sections._section import Choice, Panel, Section
+from collapselab.report.symbols import without_marks
 from collapselab.report.view import View
 from collapselab.report.words import number
 
@@ -32,7 +33,8 @@ def classes(view: View) -> Section | None:
         worst.append((declared.label, name, said))
     if not options:
         return None
-    choice = Choice("Quantity", options, next(iter(options)))
+    shown = next((name for name in options if view.declarations[name].family == "ratio"), next(iter(options)))
+    choice = Choice("Quantity", options, shown)
     return Section(
         "classes", "Class by class", "Classes", "classes.html.j2", {"worst": worst}, choices={"bars": choice}
     )
@@ -48,20 +50,19 @@ def _given(view: View, name: str) -> Given:
 
 
 def _panel(given: Given, declared: Declaration) -> tuple[Panel, str]:
-    split, (labels, found) = next(iter(given.items()))
-    values = found.values or ()
-    at = worst_class(values, declared.at_collapse)
-    said = extremes(labels, values, declared.at_collapse, split)
-    figure = class_bars(given, declared, worst=None if at is None else labels[at])
-    cut = (
-        f" Of {len(labels):,} classes the {MOST_BARS} farthest from their target are drawn."
-        if len(labels) > MOST_BARS
-        else ""
-    )
-    outlined = " Its bar is outlined." if at is not None else ""
-    return Panel(
-        figure, f"{declared.label}, one bar a class. {said}", f"{declared.summary} {said}{outlined}{cut}"
-    ), said
+    said = " ".join(extremes(c, found.values or (), declared.at_collapse, split) for split, (c, found) in given.items())
+    worst = {split: _worst_label(c, found.values or (), declared.at_collapse) for split, (c, found) in given.items()}
+    figure = class_bars(given, declared, worst=worst)
+    most = max(len(labels) for labels, _ in given.values())
+    cut = f" Of {most:,} classes the {MOST_BARS} farthest from their target are drawn." if most > MOST_BARS else ""
+    outlined = " The bar of the worst class is outlined." if any(label is not None for label in worst.values()) else ""
+    caption = f"{without_marks(declared.summary)} {said}{outlined}{cut}"
+    return Panel(figure, f"{declared.label}, one bar a class. {said}", caption), said
+
+
+def _worst_label(labels: Sequence[int], values: Sequence[float], target: float | None) -> int | None:
+    at = worst_class(values, target)
+    return None if at is None else labels[at]
 
 
 def extremes(labels: Sequence[int], values: Sequence[float], target: float | None, split: str) -> str:

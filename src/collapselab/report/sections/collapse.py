@@ -1,10 +1,11 @@
 """NC1 to NC4 over epochs, train beside test, with the start of the terminal phase marked."""
 
 from collapselab.records.phase import TerminalPhase
+from collapselab.report.faces import Face
 from collapselab.report.figures import series, split_lines
 from collapselab.report.sections._section import Panel, Section
 from collapselab.report.view import View
-from collapselab.report.words import Face, in_plot, number
+from collapselab.report.words import number, wrapped
 
 
 def collapse(view: View) -> Section | None:
@@ -39,7 +40,7 @@ def _panel(view: View, face: Face, name: str) -> Panel | None:
     if not curves:
         return None
     declared = view.declarations[name]
-    figure = series(split_lines(curves), title=in_plot(declared.label), target=declared.at_collapse, phase=view.phase)
+    figure = series(split_lines(curves), title=wrapped(declared.label), target=declared.at_collapse, phase=view.phase)
     ends = "; ".join(f"{c.split} from {number(c.values[0])} to {number(c.values[-1])}" for c in curves)
     target = "" if declared.at_collapse is None else f" At collapse it is {number(declared.at_collapse)}."
     label = (

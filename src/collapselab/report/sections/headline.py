@@ -4,15 +4,23 @@ import math
 from typing import Any
 
 from collapselab.records import Run
+from collapselab.report.faces import Face
 from collapselab.report.palette import split_dash
 from collapselab.report.sections._section import Section
+from collapselab.report.symbols import mathml
 from collapselab.report.view import Curve, View
-from collapselab.report.words import Face, change, duration, listed, mathml, number, plain, with_unit
+from collapselab.report.words import change, duration, listed, number, plain
 
 _ENDS = {
     "running": "This run has not ended",
     "interrupted": "This run was interrupted",
     "failed": "This run failed",
+}
+_WAITING = {
+    "running": "The claim is judged when the run has ended.",
+    "interrupted": "The claim is judged when the run has been resumed and has ended.",
+    "failed": "The run failed before the claim could be judged.",
+    "done": "This claim was not judged.",
 }
 _STATES = {"holds": "The claim holds", "fails": "The claim fails", "inconclusive": "Not decided"}
 
@@ -52,12 +60,10 @@ def _alarm(run: Run) -> dict[str, str] | None:
 def _verdict(run: Run) -> dict[str, Any]:
     claim = {"sentence": run.claim.sentence, "source": run.claim.source}
     if run.verdict is None:
-        waiting = (
-            "The claim is judged when the run has ended." if run.status != "done" else "This claim was not judged."
-        )
+        waiting = _WAITING[run.status]
         return {"claim": claim, "state": "none", "word": "No verdict", "statement": waiting, "figures": []}
     found = run.verdict
-    figures = [(name.replace("_", " "), _figure(value)) for name, value in found.figures.items()]
+    figures = [(name, _figure(value)) for name, value in found.figures.items()]
     word = _STATES[found.state]
     return {"claim": claim, "state": found.state, "word": word, "statement": found.statement, "figures": figures}
 
@@ -86,12 +92,13 @@ def _value(view: View, name: str, split: str) -> dict[str, Any]:
     """The last number of a split and how it came there from the first."""
     found = view.measured(name, split)
     if found is None:
-        return {"split": split, "text": "–", "undefined": "not measured", "change": ""}
+        return {"split": split, "text": "–", "unit": "", "undefined": "not measured", "change": ""}
     if found.value is None:
-        return {"split": split, "text": "undefined", "undefined": found.undefined, "change": ""}
+        return {"split": split, "text": "undefined", "unit": "", "undefined": found.undefined, "change": ""}
     curve = next((c for c in view.curves(name) if c.split == split), None)
     said = "" if curve is None else _changes(curve, view.phase.first_zero if split == "train" else None)
-    return {"split": split, "text": with_unit(found.value, found.unit), "undefined": None, "change": said}
+    unit = "" if found.unit in (None, "1") else found.unit
+    return {"split": split, "text": number(found.value), "unit": unit, "undefined": None, "change": said}
 
 
 def _changes(curve: Curve, zero_error: int | None) -> str:

@@ -6,16 +6,22 @@ from collapselab.core.cite import references
 from collapselab.core.errors import UnknownName
 from collapselab.records import Measurement
 from collapselab.report.sections._section import Section
+from collapselab.report.symbols import mathml
 from collapselab.report.view import View
-from collapselab.report.words import mathml, number
+from collapselab.report.words import number
 
 _FAMILIES = {
-    "variability": "Variability within classes (NC1)",
-    "means": "Geometry of means and weights (NC2)",
-    "duality": "Weights against means (NC3)",
-    "decision": "Decisions (NC4)",
+    "variability": "NC1: variability within classes",
+    "ratio": "NC1: traces of within and between",
+    "means": "NC2: lengths and angles",
+    "frame": "NC2: distance from the simplex",
+    "uniformity": "NC2: uniformity on the sphere",
+    "duality": "NC3: weights against means",
+    "decision": "NC4: decisions",
     "pairs": "Pairs of classes",
+    "directional": "Pairs of classes, along the line between them",
     "spectrum": "Spectrum",
+    "coding": "Coding rate",
 }
 
 
@@ -29,7 +35,7 @@ def table(view: View) -> Section | None:
         The section, or None if nothing was measured.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
-    for name in view.metric_names:
+    for name in view.ordered_metrics:
         declared = view.declarations.get(name)
         family = declared.family if declared is not None else "other"
         groups.setdefault(family, []).append(_row(view, name))

@@ -6,7 +6,11 @@ from collapselab.report.view import View
 from collapselab.report.words import number
 
 _COLUMNS = (
-    ("loss", "loss", "Loss, on the whole split in eval mode. It goes on falling after the error has reached zero."),
+    (
+        "loss",
+        "loss",
+        "Loss on the whole split in eval mode. Cross-entropy can go on falling after the error has reached zero.",
+    ),
     ("error", "error (fraction)", "Error: the fraction of samples that the classifier gets wrong."),
     (
         "learning_rate",
