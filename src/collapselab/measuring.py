@@ -80,7 +80,7 @@ def measure(
     Example:
         >>> h = torch.tensor([[1.0, 0.0], [1.1, 0.0], [0.0, 1.0], [0.0, 1.1]])
         >>> measure((h, [0, 0, 1, 1]), metrics=["nc1_pinv"])["nc1_pinv"]
-        0.002...
+        0.00113...
     """
     asked = _asked(metrics, num_classes, ignore_index, features_again, memory_budget)
     if isinstance(model_or_features, nn.Module):
