@@ -1,7 +1,8 @@
 """Slow twins of the coding rates. Yu et al. 2020 write samples as columns; rows here."""
 
 import numpy as np
-from reference_variability import class_rows
+
+from metrics.reference_variability import class_rows
 
 
 def _rate(rows, epsilon_squared=0.5):

@@ -3,7 +3,8 @@
 import itertools
 
 import numpy as np
-from reference_variability import class_rows
+
+from metrics.reference_variability import class_rows
 
 
 def reference_directional_cdnv(h, y, w, b):

@@ -3,8 +3,9 @@
 import itertools
 
 import numpy as np
-from reference_ratio import class_variances
-from reference_variability import class_rows
+
+from metrics.reference_ratio import class_variances
+from metrics.reference_variability import class_rows
 
 
 def squared_distances(h, y):

@@ -1,7 +1,8 @@
 """Slow twins of NC1 from traces. One function ``reference_<key>(h, y, w, b)`` for each metric."""
 
 import numpy as np
-from reference_variability import class_rows, sigma_b, sigma_b_samples, sigma_w
+
+from metrics.reference_variability import class_rows, sigma_b, sigma_b_samples, sigma_w
 
 
 def class_variances(h, y, *, ddof=0):

@@ -3,7 +3,8 @@
 import math
 
 import numpy as np
-from reference_variability import outer_mean, sigma_b, sigma_w
+
+from metrics.reference_variability import outer_mean, sigma_b, sigma_w
 
 
 def _effective_rank(matrix):

@@ -52,7 +52,7 @@ CONVENTIONS: tuple[Convention, ...] = (
     Convention("he2023", "separation fuzziness", "fuzziness", "tr(SS_W SS_B^+), both over samples, no 1/K"),
     Convention("galanti2021", "CDNV", "cdnv", "(v_i + v_j) / (2 D^2), mean over pairs"),
     Convention("galanti2022", "CDNV", "cdnv_ordered", "v_i / D^2, mean over ordered pairs: the same mean, other pairs"),
-    Convention("luthra2025", "CDNV", "cdnv_unhalved", "(v_i + v_j) / D^2: twice the number of Galanti et al."),
+    Convention("luthra2025", "CDNV", "cdnv_unhalved", "(v_i + v_j) / D^2: twice the half-symmetric number"),
     Convention(
         "luthra2025", "directional CDNV", "directional_cdnv", "variance along the line between two means, / D^2"
     ),

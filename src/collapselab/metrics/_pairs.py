@@ -69,9 +69,9 @@ def class_pairs(stats: ClassStats) -> ClassPairs:
 class _Sweep:
     """The sums while they grow. Tiles hold cosines of centred means; distances follow from them and the norms."""
 
-    def __init__(self, stats: ClassStats) -> None:
+    def __init__(self, stats: ClassStats, *, tile: int = TILE_ROWS) -> None:
         k, means = stats.num_seen, stats.centred_means
-        self.stats = stats
+        self.stats, self.tile = stats, tile
         self.norms = torch.linalg.vector_norm(means, dim=1)
         self.units = torch.where(self.norms[:, None] > 0, means / self.norms[:, None], 0.0)
         self.rounding = mean_rounding(stats.means, stats.class_variances)
@@ -85,12 +85,12 @@ class _Sweep:
         self.largest = means.new_full((k,), -math.inf)
         self.deviation, self.log_sum, self.log_squares, self.nearest = 0.0, 0.0, 0.0, math.inf
         self.inseparable = 0
-        self.left, self.right = (Workspace(means, min(k, TILE_ROWS)) for _ in range(2))
+        self.left, self.right = (Workspace(means, min(k, tile)) for _ in range(2))
         self.coincident: tuple[int, int] | None = None
         self.parallel: tuple[int, int] | None = None
 
     def run(self) -> ClassPairs:
-        for tile in gram_tiles(self.units):
+        for tile in gram_tiles(self.units, tile=self.tile):
             self._add_cosines(tile)
             apart, squared = self._distances(tile)
             self._add_logarithms(tile, apart)

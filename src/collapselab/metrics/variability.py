@@ -18,7 +18,10 @@ from collapselab.metrics._directions import two_classes
 from collapselab.metrics._limits import OF_MEANS
 from collapselab.metrics._once import once
 from collapselab.metrics._rounding import resolution
-from collapselab.metrics._spec import metric
+from collapselab.metrics._spec import Invariance, metric
+
+# Not duplication: linearly independent samples have no index, and are no longer independent once they are repeated.
+_OF_DISCRIMINANTS: tuple[Invariance, ...] = ("rotation", "scale", "translation", "relabelling", "linear")
 
 _COINCIDE = "the class means coincide"
 
@@ -188,7 +191,7 @@ def _shares(stats: ClassStats) -> Float[Tensor, " r"]:
     symbol=r"1-\operatorname{tr}(\Sigma_T^{+}\Sigma_B)/\operatorname{rank}\Sigma_B",
     at_collapse=0.0,
     range=(0.0, 1.0),
-    invariant_under=(*OF_MEANS, "linear"),
+    invariant_under=_OF_DISCRIMINANTS,
     needs=("scatter",),
     source="xu2023",
 )
@@ -217,7 +220,7 @@ def vci(stats: ClassStats) -> Float[Tensor, ""]:
     symbol=r"\operatorname{tr}(\Sigma_T^{+}\Sigma_B)",
     at_collapse=lambda num_classes, num_features: float(min(num_classes - 1, num_features)),
     range=(0.0, math.inf),
-    invariant_under=(*OF_MEANS, "linear"),
+    invariant_under=_OF_DISCRIMINANTS,
     needs=("scatter",),
     source="bao2019",
 )
