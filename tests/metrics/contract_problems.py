@@ -79,3 +79,8 @@ def collapsed_problem(classes: int, features: int, *, per_class: int = 6, radius
     y = torch.arange(classes).repeat(per_class)
     w = 1.5 * rows
     return Problem((radius * rows)[y] + centre, y, w, -(w @ centre), classes)
+
+
+def stats_of(means: torch.Tensor) -> ClassStats:
+    """One sample a class, exactly at its mean."""
+    return ClassStats.of(LabelledFeatures(means, torch.arange(means.shape[0]), means.shape[0]))
