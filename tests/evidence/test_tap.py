@@ -484,6 +484,13 @@ def test_data_parallel_is_looked_through():
         assert tap.belongs_to(model)
 
 
+def test_names_inside_and_outside_of_the_wrapper():
+    inner = nn.Sequential()
+    inner.add_module("module", mlp())
+    for layer in ("module.2", "module.module.2"):
+        assert feature_tap(nn.DataParallel(inner), layer).probe(batches(4)[0]).name == "module.2"
+
+
 def test_a_wrapper_of_ones_own():
     class Wrapper(nn.Module):
         def __init__(self) -> None:

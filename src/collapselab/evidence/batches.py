@@ -122,7 +122,8 @@ def moved(value: Any, device: torch.device | None) -> Any:
     if isinstance(value, np.ndarray):
         value = checks.as_tensor(value, "inputs")
     if isinstance(value, Tensor):
-        return value if device is None else value.to(device, non_blocking=True)
+        # Only towards an accelerator: an asynchronous copy to the CPU may be read before it has arrived.
+        return value if device is None else value.to(device, non_blocking=device.type == "cuda")
     if isinstance(value, Mapping):
         return {key: moved(item, device) for key, item in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):

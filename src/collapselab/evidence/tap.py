@@ -92,8 +92,10 @@ class FeatureTap:
             raise InputError(f"layer must be the name of a layer or 'auto', got {layer!r}")
         self.model = tappable(model)
         self._given = model
-        wrapped = self.model is not model
-        self._wanted = None if layer == "auto" else layer.removeprefix("module.") if wrapped else layer
+        names = dict(self.model.named_modules(remove_duplicate=False))
+        if self.model is not model and layer not in names:
+            layer = layer.removeprefix("module.")  # the wrapper's name for it
+        self._wanted = None if layer == "auto" else layer
         Trace(self.model, self._wanted)  # an unknown name fails here, before any data is read
         self.mode: Literal["eval", "train"] = mode
         self.allow_autocast = allow_autocast
