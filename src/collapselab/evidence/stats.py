@@ -205,19 +205,23 @@ class ClassStats:
 
 def _checked_stats(arrays: dict[str, np.ndarray], metadata: dict[str, str], path: str) -> ClassStats:
     wanted = {"labels", "counts", "means", "class_scatter"}
-    if not wanted <= set(arrays) <= wanted | {"scatter"} or not metadata.get("num_classes", "").isdigit():
+    if not wanted <= set(arrays) <= wanted | {"scatter"} or not metadata.get("num_classes", "").isdecimal():
         raise InputError(f"{path} must hold {sorted(wanted)} and num_classes, got {sorted(arrays)}")
     t = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    k, num_classes = t["labels"].shape[0], int(metadata["num_classes"])
+    k, num_classes = t["labels"].numel(), int(metadata["num_classes"])
     d = t["means"].shape[1] if t["means"].ndim == 2 else -1
     shapes = {"labels": (k,), "counts": (k,), "means": (k, d), "class_scatter": (k,), "scatter": (d, d)}
-    for name, tensor in t.items():
+    for name in (name for name in shapes if name in t):
         dtype = torch.int64 if name in ("labels", "counts") else torch.float64
-        if tuple(tensor.shape) != shapes[name] or tensor.dtype != dtype:
-            raise InputError(f"{path}: {name} must be {dtype} of shape {shapes[name]}, got {checks.described(tensor)}")
+        if tuple(t[name].shape) != shapes[name] or t[name].dtype != dtype:
+            expected = f"{dtype} of shape {shapes[name]}"
+            raise InputError(f"{path}: {name} must be {expected}, got {checks.described(t[name])}")
     ascending = k > 0 and bool((t["labels"][1:] > t["labels"][:-1]).all())
     if not ascending or int(t["labels"][0]) < 0 or int(t["labels"][-1]) >= num_classes or int(t["counts"].min()) < 1:
         raise InputError(f"{path}: labels must ascend within 0..{num_classes - 1} and counts be positive")
+    for name in ("means", "class_scatter", "scatter"):
+        if name in t:
+            checks.finite(t[name], f"{path}: {name}")
     return ClassStats(num_classes=num_classes, **t)
 
 
@@ -320,7 +324,11 @@ class OnlineStats:
 
         Args:
             block: Moments of other samples.
+
+        Raises:
+            InputError: If they have another width, more classes than declared, or lack the scatter that is kept here.
         """
+        self._check(block)
         self._grow(self._declared or block.num_classes, block.num_features, block.means.device)
         at = block.labels
         n_a, n_b = self._counts[at].double(), block.counts.double()
@@ -334,6 +342,16 @@ class OnlineStats:
             moved = weight > 0
             if bool(moved.any()):
                 add_gram(self._scatter, delta[moved] * weight[moved].sqrt()[:, None])
+
+    def _check(self, block: ClassStats) -> None:
+        if self._width() not in (None, block.num_features):
+            raise InputError(
+                f"statistics must have the width {self._width()} of those before, got {block.num_features}"
+            )
+        if self._declared is not None and block.num_classes > self._declared:
+            raise InputError(f"statistics must have at most {self._declared} classes, got {block.num_classes}")
+        if self._with_scatter and block.scatter is None:
+            raise InputError("statistics must hold the scatter, which is kept here, got some without")
 
     def _grow(self, num_classes: int, d: int, device: torch.device) -> None:
         """Make room for more classes; the first call makes everything."""

@@ -11,8 +11,9 @@ from collapselab.geometry.configurations import canonical_simplex
 def align(means: Tensor, ideal: Tensor | None = None) -> Tensor:
     """The isometry that best maps the centred rows of one matrix on the rows of another (Procrustes).
 
-    Rotations and reflections are both allowed. For d >= r the r columns are orthonormal: what is orthogonal to the
-    means is dropped. For d < r the rows are orthonormal: all distances are kept.
+    Rotations and reflections are both allowed, in the larger of the two spaces, with zeros filled in for the other. For
+    d >= r only the r columns that reach the ideal's space are given, orthonormal: what is orthogonal to the means is
+    dropped. For d < r the rows are orthonormal: all distances are kept.
 
     Args:
         means: (k, d) class means, k >= 2; centred here.
