@@ -118,7 +118,7 @@ def value_scale(values: Sequence[float], target: float | None, *, linear: bool =
 def _linear(values: Sequence[float], target: float | None) -> Scale:
     low, high = min(values), max(values)
     span = high - low
-    if target is not None and (span == 0 or low - span <= target <= high + span):
+    if target is not None and (span == 0 or low - 2 * span <= target <= high + 2 * span):
         low, high = min(low, target), max(high, target)
     room = 0.08 * (high - low) or 0.5 * abs(high) or 0.5
     return Scale({"type": "linear", "range": [low - room, high + room]}, None, low - room, high + room, False)

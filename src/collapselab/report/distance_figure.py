@@ -41,7 +41,8 @@ def distance_rows(names: Sequence[str], away: Mapping[str, Mapping[str, float]])
                 },
             }
         )
-    down = {"type": "category", "autorange": "reversed", "tickfont": {"family": "ui-monospace, monospace", "size": 11}}
+    small = {"family": "ui-monospace, monospace", "size": 11}
+    down = {"type": "category", "range": [len(names) - 0.4, -0.6], "tickfont": small}
     across = axis(title={"text": "distance from the value at collapse"}, **scale.axis)
     height = _ROW * len(names) + _REST
     return {"data": traces, "layout": layout(xaxis=across, yaxis=axis(**down), height=height)}

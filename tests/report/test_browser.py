@@ -1,0 +1,225 @@
+"""The page in a real browser: drawn, quiet, offline, narrow, dark, by keyboard."""
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from collapselab.records import Claim, RunFolder
+from collapselab.report import write_comparison, write_measurements_report, write_report
+from collapselab.report.palette import PALETTE
+from report.fakes import DECLARATIONS, EPOCHS, declaration, simplex, snapshot, write_run
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+PLOT = "return document.getElementById(arguments[0])"
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """A page of each kind."""
+    folder = tmp_path_factory.mktemp("pages")
+    run = write_run(folder / "run")
+    other = write_run(folder / "other", epochs=EPOCHS[:6], status="interrupted", verdict=None, classes=3)
+    rows = RunFolder(run).observations()
+    single = rows[-1].result.model_copy(update={"declarations": DECLARATIONS})
+    return {
+        "run": write_report([run]),
+        "three": write_report([other]),
+        "two": write_report([run, other], folder / "two.html"),
+        "comparison": write_comparison([run, other]),
+        "single": write_measurements_report(single, folder / "single.html"),
+        "empty": write_report([write_run(folder / "empty", epochs=(), status="failed", error="x", verdict=None)]),
+    }
+
+
+def opened(browser, page, **how):
+    driver = browser.open(page, **how)
+    waiting(driver, "return document.documentElement.dataset.drawn === 'yes'")
+    return driver
+
+
+def waiting(driver, script, *arguments):
+    """Wait until a script says something true, and return it."""
+    return WebDriverWait(driver, 30).until(lambda d: d.execute_script(script, *arguments))
+
+
+def rgb(colour):
+    return f"rgb({', '.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))})"
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (390, False), (390, True)])
+@pytest.mark.parametrize("kind", ["run", "three", "two", "comparison", "single", "empty"])
+def test_pages_are_quiet_offline_and_fit_the_window(browser, pages, kind, width, dark):
+    driver = opened(browser, pages[kind], width=width, dark=dark)
+    assert browser.errors() == []
+    assert browser.requests() == []
+    assert browser.overflow() == 0
+    loaded = driver.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert [name for name in loaded if not name.startswith(("data:", "blob:"))] == []
+    drawn = "return [...document.querySelectorAll('[data-figure], [data-space]')].every((e) => e.querySelector('svg'))"
+    assert waiting(driver, drawn)
+    colours = PALETTE["dark" if dark else "light"]
+    background = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert background == rgb(colours["paper"])
+
+
+def test_figures_follow_the_scheme_and_the_button(browser, pages):
+    driver = opened(browser, pages["run"], dark=True)
+    font = f"{PLOT}.layout.font.color"
+    assert driver.execute_script(font, "run-1-nc1") == PALETTE["dark"]["ink"]
+    button = driver.find_element(By.ID, "scheme")
+    assert button.text == "Light colours"
+    button.send_keys(Keys.ENTER)
+    waiting(driver, f"{font} === arguments[1]", "run-1-nc1", PALETTE["light"]["ink"])
+    waiting(driver, f"{font} === arguments[1]", "run-1-space", PALETTE["light"]["ink"])
+    assert button.text == "Dark colours"
+    background = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert background == rgb(PALETTE["light"]["paper"])
+
+
+def test_print_is_light(browser, pages):
+    driver = opened(browser, pages["run"], dark=True)
+    driver.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    waiting(driver, f"{PLOT}.layout.font.color === arguments[1]", "run-1-nc1", PALETTE["light"]["ink"])
+
+
+def test_the_slider_moves_all_figures_by_keyboard(browser, pages):
+    driver = opened(browser, pages["run"])
+    state = (
+        "const z = document.getElementById('run-1-cosines').data[0].z[0][1];"
+        "const x = document.getElementById('run-1-histogram').data[0].x[0];"
+        "const p = document.getElementById('run-1-space').data[2].x[0];"
+        "return [z, x, p];"
+    )
+    last = waiting(driver, state)
+    slider = driver.find_element(By.ID, "run-1-slider")
+    assert slider.get_attribute("aria-valuetext").startswith("epoch 300")
+    slider.send_keys(Keys.HOME)
+    said = driver.find_element(By.ID, "run-1-frames-said")
+    assert said.text == slider.get_attribute("aria-valuetext") == "epoch 0: train error 0.8, NC1 8"
+    WebDriverWait(driver, 30).until(lambda d: all(abs(a - b) > 1e-3 for a, b in zip(d.execute_script(state), last)))
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert said.text.startswith("epoch 1:")
+    slider.send_keys(Keys.END)
+    WebDriverWait(driver, 30).until(lambda d: d.execute_script(state) == pytest.approx(last, abs=1e-3))
+    assert browser.errors() == []
+
+
+def test_play_goes_through_the_checkpoints_and_pauses(browser, pages):
+    driver = opened(browser, pages["run"])
+    button = driver.find_element(By.CSS_SELECTOR, "[data-play]")
+    button.send_keys(Keys.ENTER)
+    assert "Pause" in button.text
+    waiting(driver, "const at = Number(document.getElementById('run-1-slider').value); return at > 0 && at < 14")
+    button.send_keys(Keys.ENTER)
+    assert "Play" in button.text
+
+
+def test_means_sit_on_the_corners_at_collapse(browser, tmp_path):
+    folder = RunFolder(write_run(tmp_path / "run", epochs=(0,), snapshots=False))
+    ideal = simplex(10)
+    collapsed = {
+        "centres": ideal,
+        "coordinates": ideal.repeat(3, axis=0),
+        "labels": [i for i in range(10) for _ in "abc"],
+    }
+    folder.write_snapshot(0, snapshot(0) | {name: _array(value) for name, value in collapsed.items()})
+    driver = opened(browser, write_report([folder.path]))
+    script = (
+        "const traces = document.getElementById('run-1-space').data;"
+        "return traces.filter((t) => t.name.endsWith('mean')).map((t) => [t.x[1], t.y[1], t.z[1]]);"
+    )
+    means = waiting(driver, script)
+    # Unit corners of a simplex of ten are sqrt(20/9) apart, in the projection too.
+    for i in range(4):
+        for j in range(i):
+            apart = sum((a - b) ** 2 for a, b in zip(means[i], means[j], strict=True)) ** 0.5
+            assert apart == pytest.approx((20 / 9) ** 0.5, abs=1e-3)
+    edges = driver.execute_script(
+        "const e = document.getElementById('run-1-space').data[0]; return [e.x[0], e.y[0], e.z[0]]"
+    )
+    assert means[0] == pytest.approx(edges, abs=1e-3)
+
+
+def _array(value):
+    return np.asarray(value, dtype=np.int64 if isinstance(value, list) else np.float32)
+
+
+def test_other_classes_can_be_chosen(browser, pages):
+    driver = opened(browser, pages["run"])
+    lists = [Select(e) for e in driver.find_elements(By.CSS_SELECTOR, "[data-corners] select")]
+    assert [chosen.first_selected_option.text for chosen in lists] == ["0", "1", "2", "3"]
+    lists[0].select_by_visible_text("7")
+    names = "return document.getElementById('run-1-space').data.map((t) => t.name)"
+    waiting(driver, f"{names}.includes('class 7, mean')")
+    lists[1].select_by_visible_text("7")  # taken: the two change places
+    assert [chosen.first_selected_option.text for chosen in lists] == ["1", "7", "2", "3"]
+    assert browser.errors() == []
+
+
+def test_the_plane_and_the_turn(browser, pages):
+    driver = opened(browser, pages["run"])
+    turn = driver.find_element(By.ID, "run-1-turn")
+    before = driver.execute_script(f"{PLOT}.layout.scene.camera.eye.x", "run-1-space")
+    turn.send_keys(Keys.ARROW_RIGHT)
+    waiting(driver, f"{PLOT}.layout.scene.camera.eye.x !== arguments[1]", "run-1-space", before)
+    driver.find_elements(By.CSS_SELECTOR, "[data-modes] input")[1].send_keys(Keys.SPACE)
+    waiting(driver, f"{PLOT}.data[0].type === 'scatter'", "run-1-space")
+    assert not turn.is_displayed()
+    assert browser.errors() == []
+
+
+def test_lists_of_figures_change_figure_and_words(browser, pages):
+    driver = opened(browser, pages["run"])
+    Select(driver.find_element(By.ID, "run-1-any-list")).select_by_value("run-1-any-effective_rank")
+    waiting(driver, f"{PLOT}.layout.yaxis.title.text === 'effective rank'", "run-1-any")
+    assert driver.find_element(By.ID, "run-1-any-caption").text == "What effective_rank says."
+    assert "effective rank" in driver.find_element(By.ID, "run-1-any").get_attribute("aria-label")
+
+
+def test_without_webgl_the_page_says_so_and_the_rest_works(browser, pages):
+    none = (
+        "const get = HTMLCanvasElement.prototype.getContext; HTMLCanvasElement.prototype.getContext ="
+        " function (kind, ...rest) { return kind.startsWith('webgl') ? null : get.call(this, kind, ...rest); };"
+    )
+    added = browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": none})
+    try:
+        driver = opened(browser, pages["run"])
+        note = driver.find_element(By.ID, "run-1-space-no-webgl")
+        assert note.is_displayed()
+        assert "no WebGL" in note.text
+        waiting(driver, f"{PLOT}.data[0].type === 'scatter'", "run-1-space")
+        assert browser.errors() == []
+    finally:
+        browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+def test_the_first_tab_leads_past_the_navigation(browser, pages):
+    driver = opened(browser, pages["run"])
+    driver.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
+    assert driver.switch_to.active_element.get_attribute("class") == "skip"
+
+
+def test_hostile_text_runs_nothing(browser, tmp_path):
+    hostile = '</script><script>window.caught = 1</script><img src=x onerror="window.caught = 2">'
+    page = write_report(
+        [
+            write_run(
+                tmp_path / "run",
+                title=hostile,
+                claim=Claim(sentence=hostile, source=hostile),
+                config={hostile: hostile},
+                conditions={"warnings": (hostile,)},
+                declarations=DECLARATIONS | {"nc1_pinv": declaration("nc1_pinv", label=hostile, symbol=hostile)},
+            )
+        ]
+    )
+    driver = opened(browser, page)
+    assert driver.execute_script("return window.caught") is None
+    assert browser.errors() == []
+    # And were something to slip through, the page's policy would stop it.
+    driver.execute_script(
+        "const s = document.createElement('script'); s.textContent = 'window.caught = 3'; document.body.append(s);"
+    )
+    assert driver.execute_script("return window.caught") is None
