@@ -44,11 +44,32 @@ def test_close_pairs_keep_their_digits(gap):
     REFERENCE.check(found[2, 6], float((rows[2] - rows[6]).square().sum()))
 
 
-def test_close_pairs_are_subtracted_in_parts_of_bounded_size(monkeypatch):
-    monkeypatch.setattr(_tiles, "_DIRECT_VALUES", 100)
-    rows = 1 + 1e-9 * torch.from_numpy(np.random.default_rng(0).normal(size=(30, 10)))
-    for (i, j), value in _collected(rows).items():
-        REFERENCE.check(value, float((rows[i] - rows[j]).square().sum()))
+@pytest.mark.parametrize("centres", [0, 1, 8])
+@pytest.mark.parametrize("values", [1, 100, 2**18])
+@pytest.mark.parametrize("groups", [1, 2, 5, 30])
+def test_classes_in_tight_groups(groups, values, centres, monkeypatch):
+    """Most pairs are close relative to their norms: from a nearer centre, all at once, or a few at a time."""
+    monkeypatch.setattr(_tiles, "_DIRECT_VALUES", values)
+    monkeypatch.setattr(_tiles, "_CENTRES", centres)
+    g = np.random.default_rng(0)
+    group = np.arange(60) % groups
+    rows = torch.from_numpy(g.normal(size=(groups, 10))[group] + 1e-7 * g.normal(size=(60, 10)))
+    for tile in (16, 100):
+        for (i, j), value in _collected(rows, tile=tile).items():
+            REFERENCE.check(value, float((rows[i] - rows[j]).square().sum()))
+
+
+def test_sweep_over_classes_in_tight_groups():
+    g = np.random.default_rng(0)
+    group = np.arange(40) % 2
+    means = g.normal(size=(2, 10))[group] + 1e-6 * g.normal(size=(40, 10)) + 3
+    stats = _of_means(means)
+    found = class_pairs(stats)
+    inverse = [sum(1 / np.sum((means[i] - means[j]) ** 2) for j in range(40) if j != i) for i in range(40)]
+    REFERENCE.times(10).check(found.inverse_squared, inverse)
+    _, _, logarithms = _slow(stats)
+    # Directions of centred means: centring costs 1e-16 of the offset, 1e-10 of the distances in a group.
+    REFERENCE.times(100).check(found.log_kernel_mean, logarithms.mean())
 
 
 # ------------------------------------------------------------------------------------- the sweep over class means

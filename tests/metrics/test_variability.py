@@ -237,3 +237,15 @@ def test_collapse():
     for metric in (*PINV, v.vci):
         assert float(metric(stats)) == 0.0
     IDENTITY.check(v.h_score(stats), 4.0)
+
+
+@pytest.mark.parametrize("metric", ALL)
+@pytest.mark.parametrize("offset", [0.0, 5.0, 1e8])
+def test_two_of_three_means_coincide(metric, offset):
+    """The pseudo-inverse leaves out the direction in which they differ by rounding only: no 1e30, and no surprise."""
+    g = np.random.default_rng(0)
+    samples = g.normal(size=(301, 4))
+    h = np.concatenate([3 + g.normal(size=(301, 4)), samples, g.permutation(samples)])
+    y = np.repeat([0, 1, 2], 301)
+    expected = getattr(reference, f"reference_{metric.__name__}")(h, y, None, None)
+    assert float(metric(evidence(h + offset, y)[0])) == pytest.approx(expected, rel=1e-6)

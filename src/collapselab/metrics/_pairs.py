@@ -11,7 +11,7 @@ from collapselab.core.linalg import CLOSE_PAIR, mean_rounding
 from collapselab.evidence.stats import ClassStats
 from collapselab.metrics._directions import two_classes
 from collapselab.metrics._once import once
-from collapselab.metrics._tiles import TILE_ROWS, Tile, Workspace, direct, gram_tiles
+from collapselab.metrics._tiles import TILE_ROWS, Tile, Workspace, gram_tiles, sharpen
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,10 +119,9 @@ class _Sweep:
             squared.masked_fill_(tile.repeated, math.inf)
         # D^2 / (a^2 + b^2) is at least half of |u - v|^2, so pairs close in distance are among those close in angle.
         if float(apart.amin()) < CLOSE_PAIR:
-            close = (apart < CLOSE_PAIR).nonzero()
-            at, pairs = close.unbind(1), close + close.new_tensor([tile.first, tile.second])
-            apart[at] = direct(self.units, pairs)
-            squared[at] = direct(self.stats.means, pairs)
+            sharpen(apart, apart < CLOSE_PAIR, self.units[tile.rows], self.units[tile.columns])
+            near = squared < CLOSE_PAIR / 2 * (a.square() + b.square())
+            sharpen(squared, near, self.stats.means[tile.rows], self.stats.means[tile.columns])
         return apart, squared
 
     def _add_inverse(self, tile: Tile, squared: Tensor) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from collapselab.core.linalg import CLOSE_PAIR
@@ -17,8 +17,13 @@ from collapselab.core.linalg import CLOSE_PAIR
 # 1024 x 1024 float64 is 8 MB: large enough for full BLAS speed, small enough that what follows finds it in the cache.
 TILE_ROWS = 1024
 
-# Values subtracted at once where close pairs are computed directly: 32 MB.
-_DIRECT_VALUES = 2**22
+# Values subtracted at once where close pairs are computed directly: 2 MB stays in the cache.
+_DIRECT_VALUES = 2**18
+
+# A tile may leave this share of its pairs to direct subtraction. Classes in a few tight groups far apart make most
+# pairs close relative to their norms: those are looked at from nearer centres first, of which so many are tried.
+_FEW = 1 / 64
+_CENTRES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,20 +132,41 @@ def squared_distances(rows: Float[Tensor, "k d"], norms: Float[Tensor, " k"], bl
     """
     a, b = norms[block.rows, None], norms[block.columns]
     squared = block.values.mul_(-2).add_(a).add_(b)
-    close = (squared < CLOSE_PAIR * (a + b)).nonzero()
-    squared[close.unbind(1)] = direct(rows, close + close.new_tensor([block.first, block.second]))
+    sharpen(squared, squared < CLOSE_PAIR * (a + b), rows[block.rows], rows[block.columns])
 
 
-def direct(rows: Float[Tensor, "k d"], pairs: Int[Tensor, "p 2"]) -> Float[Tensor, " p"]:
-    """Squared distances of some pairs of rows, by subtracting them coordinate by coordinate.
+def sharpen(
+    squared: Float[Tensor, "a b"], close: Bool[Tensor, "a b"], first: Float[Tensor, "a d"], second: Float[Tensor, "b d"]
+) -> None:
+    """Recompute squared distances of pairs that are close relative to their norms, in place.
 
     Args:
-        rows: The rows.
-        pairs: Indices of the rows of each pair.
-
-    Returns:
-        One squared distance for each pair.
+        squared: Squared distances that are right where the pair is not close.
+        close: Which pairs to recompute; overwritten.
+        first: Rows of the tile.
+        second: Rows of its columns.
     """
-    size = max(_DIRECT_VALUES // rows.shape[1], 1)
-    parts = [(rows[some[:, 0]] - rows[some[:, 1]]).square_().sum(1) for some in torch.split(pairs, size)]
-    return torch.cat(parts)
+    few = _FEW * close.numel()
+    for _ in range(_CENTRES):
+        if int(close.sum()) <= few:
+            break
+        _from_nearer(squared, close, first, second)
+    if int(close.sum()) > few:
+        exact = torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist").square_()
+        squared.copy_(torch.where(close, exact, squared))
+        return
+    pairs = close.nonzero()
+    for some in torch.split(pairs, max(_DIRECT_VALUES // first.shape[1], 1)):
+        i, j = some.unbind(1)
+        squared[i, j] = (first[i] - second[j]).square_().sum(1)
+
+
+def _from_nearer(squared: Tensor, close: Tensor, first: Tensor, second: Tensor) -> None:
+    """Settle the pairs that are no longer close seen from the row with most close pairs."""
+    centre = first[close.sum(1).argmax()]
+    x, z = first - centre, second - centre
+    norms = x.square().sum(1)[:, None] + z.square().sum(1)
+    again = torch.addmm(norms, x, z.T, alpha=-2)
+    settled = close & (again >= CLOSE_PAIR * norms)
+    squared.copy_(torch.where(settled, again, squared))
+    close &= ~settled
