@@ -303,11 +303,16 @@ def test_compiled_parts_run_as_they_were_written():
 @pytest.mark.slow
 def test_a_compiled_layer_that_stays_silent_is_noticed(monkeypatch):
     monkeypatch.delattr(torch.compiler, "set_stance", raising=False)
+    plain, _ = collected(feature_tap(mlp()), batches(4))
     model = nn.Sequential(torch.compile(mlp(), backend="eager"), nn.Identity()).eval()
     with torch.no_grad():
         model(batches(4)[0][0])
-    with pytest.raises(InputError, match="compiled"):
-        collected(feature_tap(model, "0._orig_mod.4"), batches(4))
+    try:
+        h, _ = collected(feature_tap(model, "0._orig_mod.4"), batches(4))
+    except InputError as error:
+        assert "compiled" in str(error)  # noqa: PT017 - some versions of PyTorch compile again, hooks and all
+    else:
+        EXACT.check(h, plain)
 
 
 # ------------------------------------------------------------------------------------------------ what it leaves behind
