@@ -1,6 +1,7 @@
 """Atomic writing and strict reading of single files: a reader never meets half of one."""
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -50,7 +51,19 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, metadata: Mapp
         metadata: Text kept in the file's header.
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_bytes(path, save(contiguous, metadata=dict(metadata)))
+    write_bytes(path, _ordered(save(contiguous, metadata=dict(metadata))))
+
+
+def _ordered(content: bytes) -> bytes:
+    # The library writes the text of the header in an order that changes from process to process; the same arrays must
+    # give the same bytes, so it is put in alphabetical order.
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    metadata = header.pop("__metadata__", {})
+    head = {"__metadata__": dict(sorted(metadata.items())), **header}
+    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns what follows
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

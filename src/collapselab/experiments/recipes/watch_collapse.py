@@ -72,7 +72,7 @@ class WatchCollapse:
     epochs: int = 300
     batch_size: int = 128
     drop_last: bool = True
-    learning_rate: float = 0.05
+    learning_rate: float = 0.04
     momentum: float = 0.9
     weight_decay: float = 2e-3
     milestones: tuple[float, ...] = (0.6, 0.85)
