@@ -16,7 +16,7 @@ import pytest
 from collapselab.cli import main
 from collapselab.cli._runs import NC
 from collapselab.records import RunFolder
-from small_run import SMALL
+from small_run import SMALL, TINY
 
 Said = Callable[..., dict[str, Any]]
 
@@ -112,7 +112,7 @@ def test_resuming_a_finished_run_says_what_it_said(how: str, finished: Path, sai
     assert document["run"] == RunFolder(finished).read().model_dump(mode="json")
 
 
-LONG = ("--epochs", "100000", "--measurements", "400", "--samples_per_class", "20", "--widths", "[16, 8]")
+LONG = ("--epochs", "100000", "--measurements", "400", *TINY)
 
 
 def started(folder: Path, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
@@ -131,7 +131,7 @@ def started(folder: Path, *arguments: str, **options: Any) -> "subprocess.Popen[
 @pytest.mark.parametrize("request_to_stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_says_how_to_go_on(request_to_stop: signal.Signals, tmp_path: Path) -> None:
     folder = tmp_path / "a run"
-    process = started(folder, *LONG, "--batch_size", "50", "--json", stderr=subprocess.PIPE)
+    process = started(folder, *LONG, "--json", stderr=subprocess.PIPE)
     process.send_signal(request_to_stop)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -147,7 +147,7 @@ def test_a_stopped_run_says_how_to_go_on(request_to_stop: signal.Signals, tmp_pa
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, said: Said) -> None:
-    flags = ("--epochs", "60", "--measurements", "30", *SMALL[2:])
+    flags = ("--epochs", "500", "--measurements", "12", *TINY)
     process = started(tmp_path / "killed", *flags, stderr=subprocess.DEVNULL)
     process.kill()
     process.communicate(timeout=60)
@@ -199,6 +199,6 @@ def test_a_listener_that_cannot_write_does_not_end_the_run(
 
 
 def test_the_metrics_shown_on_the_way_are_those_of_the_report() -> None:
-    from collapselab.report.words import FACES
+    from collapselab.report.faces import FACES
 
     assert [(face.code, face.preferred[0]) for face in FACES] == list(NC)

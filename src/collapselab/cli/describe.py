@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import math
+import re
 from typing import Any
 
 from collapselab.cli._answer import Answer
@@ -93,7 +94,8 @@ def _metric_text(metric: dict[str, Any]) -> str:
     prose = metric["documentation"]
     blocks = [f"{metric['name']}: {metric['label']}", _prose(prose["text"]), columns(facts, indent="  ")]
     if "raises" in prose:
-        blocks.append(f"no value\n{_prose(prose['raises'], indent='  ')}")
+        reasons = re.sub(r"(?m)^UndefinedMetric: ", "", prose["raises"])
+        blocks.append(f"no value\n{_prose(reasons, indent='  ')}")
     if metric["conventions"]:
         rows = [(c["paper"], c["quantity"], c["remark"]) for c in metric["conventions"]]
         blocks.append(f"in the literature\n{columns(rows, indent='  ')}")
