@@ -200,6 +200,9 @@ _PHRASES = (
     (r"argument (?P<flag>\S+): expected one argument", lambda m, _: f"{m['flag']} needs a value, got none"),
     (r"Option '(?P<key>[^']+)' is not accepted", _unknown_key),
     (r"Problems parsing config: (?P<rest>.*)", lambda m, _: f"--config: not YAML: {m['rest']}"),
-    (r"Unexpected config: ?(?P<rest>.*)", lambda m, _: f"--config: expected lines of key: value, got {m['rest']!r}"),
+    (
+        r"Unexpected config: ?(?P<rest>.*)",
+        lambda m, _: f"--config: expected lines of key: value, got {m['rest'][:40]!r}",
+    ),
 )
 """Message of jsonargparse, and what to say instead."""
