@@ -1,5 +1,6 @@
 """The page in a real browser: drawn, quiet, offline, narrow, dark, by keyboard."""
 
+import numpy as np
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -98,7 +99,9 @@ def test_the_slider_moves_all_figures_by_keyboard(browser, pages):
     slider.send_keys(Keys.HOME)
     said = driver.find_element(By.ID, "run-1-frames-said")
     assert said.text == slider.get_attribute("aria-valuetext") == "epoch 0: train error 0.8, NC1 8"
-    WebDriverWait(driver, 30).until(lambda d: all(abs(a - b) > 1e-3 for a, b in zip(d.execute_script(state), last)))
+    WebDriverWait(driver, 30).until(
+        lambda d: all(abs(a - b) > 1e-3 for a, b in zip(d.execute_script(state), last, strict=True))
+    )
     slider.send_keys(Keys.ARROW_RIGHT)
     assert said.text.startswith("epoch 1:")
     slider.send_keys(Keys.END)

@@ -45,7 +45,7 @@ def test_headline_has_verdict_numbers_targets_and_change(run):
     text = read(write_report([run])).text
     assert "The claim holds NC1 fell 120-fold." in text
     assert "fall 120" in text
-    assert "8 at epoch 0: 1,668 times smaller; since zero training error 31.8 times smaller" in text
+    assert "8 at epoch 0: 1,668 times smaller; since zero training error 31.9 times smaller" in text
     assert "at collapse: 0" in text
     assert "Papyan, Han and Donoho (2020)" in text
 
