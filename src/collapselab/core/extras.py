@@ -19,12 +19,13 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
 
     Raises:
         MissingExtra: If the module is not installed.
+        ModuleNotFoundError: If it is, and one of its own imports is missing.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         # A module that is there but misses one of its own imports is a different fault: show it as it is.
-        if error.name is not None and not module.startswith(error.name):
+        if error.name is not None and not f"{module}.".startswith(f"{error.name}."):
             raise
         message = f"{purpose} needs {module.split('.')[0]}: pip install 'collapselab[{extra}]'"
         raise MissingExtra(message) from error

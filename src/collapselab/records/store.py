@@ -213,7 +213,8 @@ def _write_whole(file: io.FileIO, line: bytes) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(file.fileno())
     except OSError:
-        file.truncate(before)
+        with contextlib.suppress(OSError):  # the reason to report is the first one
+            file.truncate(before)
         raise
 
 

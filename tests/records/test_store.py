@@ -1,0 +1,145 @@
+"""A run's folder: rows that grow by whole lines, strict reading, forgetting what came after a checkpoint."""
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+
+from collapselab.core.errors import InputError, StorageError
+from collapselab.records import RunFolder
+from records import samples
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run of three measured epochs."""
+    found = RunFolder(tmp_path / "run")
+    found.write(samples.run())
+    for epoch in (0, 1, 3):
+        found.append(samples.observation(epoch))
+        found.write_snapshot(epoch, {"labels": np.arange(epoch + 1)})
+    return found
+
+
+def test_what_is_written_is_read(folder):
+    assert folder.exists()
+    assert folder.read() == samples.run()
+    assert folder.observations() == [samples.observation(epoch) for epoch in (0, 1, 3)]
+    assert folder.snapshot_epochs() == [0, 1, 3]
+    assert folder.read_snapshot(3)["labels"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_run_is_replaced_whole(folder):
+    done = samples.run(status="done", verdict=samples.verdict(), epochs_done=3)
+    folder.write(done)
+    assert folder.read() == done
+
+
+def test_an_empty_place(tmp_path):
+    nothing = RunFolder(tmp_path / "nowhere")
+    assert not nothing.exists()
+    assert nothing.observations() == []
+    assert nothing.snapshot_epochs() == []
+    with pytest.raises(InputError, match="no run folder"):
+        nothing.read()
+    with pytest.raises(InputError, match=r"holds no run: there is no run\.json"):
+        RunFolder(tmp_path).read()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not a run record"),
+        (b"{", "is not a run record"),
+        (b"[]", "is not a run record"),
+        (b"null", "is not a run record"),
+        (b'{"scripts": {"test": "jest"}}', "is not a run record: name: Field required"),
+        (b"\xff\xfe\x00", "is not a run record"),
+        (b'{"schema_version": 7}', "schema_version 7 is not one this version of collapselab reads"),
+    ],
+)
+def test_foreign_records_are_refused(folder, content, message):
+    folder.run_file.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        folder.read()
+
+
+def test_every_truncation_of_the_record_is_refused(folder):
+    content = folder.run_file.read_bytes().rstrip()
+    for size in range(0, len(content), 17):
+        folder.run_file.write_bytes(content[:size])
+        with pytest.raises(InputError, match="is not a run record"):
+            folder.read()
+
+
+@pytest.mark.parametrize("lost", [1, 2, 100])
+def test_a_last_row_cut_off_by_a_kill_never_came_to_be(folder, lost):
+    content = folder.series_file.read_bytes()
+    folder.series_file.write_bytes(content[:-lost])
+    assert [row.epoch for row in folder.observations()] == [0, 1]
+    folder.keep_until(1)
+    folder.append(samples.observation(2))
+    assert [row.epoch for row in folder.observations()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b"\n", b"not json\n", b"\xff\xfe\n"])
+def test_a_complete_row_that_is_none_is_named(folder, line):
+    rows = folder.series_file.read_bytes().splitlines(keepends=True)
+    folder.series_file.write_bytes(rows[0] + line + rows[1])
+    with pytest.raises(InputError, match=r"series\.jsonl, line 2, is not an observation"):
+        folder.observations()
+
+
+def test_a_row_with_nan_is_refused(folder):
+    row = folder.series_file.read_bytes().splitlines()[0].replace(b'"error":0.0', b'"error":NaN')
+    folder.series_file.write_bytes(row + b"\n")
+    with pytest.raises(InputError, match="line 1"):
+        folder.observations()
+
+
+def test_a_full_disk_takes_the_row_back(folder, monkeypatch):
+    before = folder.series_file.read_bytes()
+
+    def full_disk(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(StorageError, match=r"cannot write .*series\.jsonl: No space left on device"):
+        folder.append(samples.observation(4))
+    with pytest.raises(StorageError, match=r"cannot write .*run\.json: No space left on device"):
+        folder.write(samples.run(status="done"))
+    monkeypatch.undo()
+    assert folder.series_file.read_bytes() == before
+    assert folder.read().status == "running"
+    folder.append(samples.observation(4))
+    assert [row.epoch for row in folder.observations()] == [0, 1, 3, 4]
+
+
+def test_a_device_that_is_full(monkeypatch, tmp_path):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    monkeypatch.setattr(RunFolder, "series_file", property(lambda self: "/dev/full"))
+    with pytest.raises(StorageError, match="No space left on device"):
+        RunFolder(tmp_path).append(samples.observation(0))
+
+
+def test_forgetting_what_came_after(folder):
+    folder.append(samples.observation(1, split="test"))
+    folder.keep_until(1)
+    assert [(row.epoch, row.split) for row in folder.observations()] == [(0, "train"), (1, "train"), (1, "test")]
+    assert folder.snapshot_epochs() == [0, 1]
+    folder.keep_until(-1)
+    assert folder.observations() == []
+    assert folder.snapshot_epochs() == []
+
+
+def test_rows_are_one_line_of_json_each(folder):
+    lines = folder.series_file.read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 3]
+
+
+def test_a_missing_snapshot_is_refused(folder):
+    with pytest.raises(InputError, match=r"no file .*epoch-000002\.safetensors"):
+        folder.read_snapshot(2)
