@@ -67,7 +67,9 @@ def class_bars(
         "layout": layout(
             barmode="group",
             bargap=0.25,
-            xaxis=axis(type="category", title={"text": "class"}, tickangle=0, showgrid=False),
+            xaxis=axis(
+                type="category", title={"text": "class"}, tickangle=0 if len(shown) <= 24 else -90, showgrid=False
+            ),
             yaxis=axis(title={"text": title}, rangemode="tozero"),
         ),
     }

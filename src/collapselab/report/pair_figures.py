@@ -51,6 +51,8 @@ def cosine_map(cosines: np.ndarray, names: Sequence[str], *, ideal: float, reach
         "colorbar": {"thickness": 12, "outlinewidth": 0, "title": {"text": "cosine", "side": "right"}},
     }
     ticks = {"type": "category", "showgrid": False, "ticks": "", "showline": False, "tickangle": 0}
+    if k > 20:
+        ticks["nticks"] = 10
     down = ticks | {"autorange": "reversed", "title": {"text": "class"}}
     return {"data": [heat], "layout": layout(xaxis=axis(title={"text": "class"}, **ticks), yaxis=axis(**down))}
 

@@ -73,7 +73,7 @@ function classTraces(frame, columns, state, at) {
     }),
     traceOf([columns.map(() => 0), project(columns, frame.means, k)], dimensions, lift, {
       mode: "lines+markers", name: `${name}, mean`, line: { color: role, width: solid ? 4 : 2 },
-      marker: { size: [0.1, solid ? 7 : 14], color: role, line: { color: "@paper", width: solid ? 0 : 1.5 } },
+      marker: { size: [0.1, solid ? 12 : 14], color: role, line: { color: "@paper", width: solid ? 0 : 1.5 } },
     }),
   ];
   if (frame.weights) {
