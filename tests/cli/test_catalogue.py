@@ -11,6 +11,7 @@ from collapselab.cli import main
 from collapselab.cli._catalogue import KINDS
 from collapselab.core.cite import parse, references
 from collapselab.metrics import REGISTRY
+from collapselab.records.families import family_title
 
 Said = Callable[..., dict[str, Any]]
 
@@ -41,7 +42,7 @@ def test_the_list_is_one_line_a_name(capsys: pytest.CaptureFixture[str]) -> None
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if line.startswith("  ")] == names("metrics")
     families = [line for line in lines[1:] if not line.startswith("  ")]
-    assert families == sorted({metric.family for metric in REGISTRY.values()})
+    assert families == [family_title(name) for name in dict.fromkeys(m.family for m in REGISTRY.values())]
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

@@ -17,7 +17,7 @@ def _recipes() -> Mapping[str, Any]:
 def _metrics() -> Mapping[str, Any]:
     from collapselab.metrics import REGISTRY
 
-    return dict(sorted(REGISTRY.items(), key=lambda item: item[1].family))
+    return REGISTRY
 
 
 def _data() -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from collapselab.cli._table import columns, number, paragraph
 from collapselab.records import Conditions, Measurement, Measurements, PerClass
+from collapselab.records.families import family_title
 
 
 def measured_text(name: str, measured: Measurements) -> str:
@@ -42,7 +43,7 @@ def _values(measured: Measurements) -> str:
     head, *lines = columns(rows, indent="  ").splitlines()
     text = [head]
     for family, members in families.items():
-        text += [family, *lines[: len(members)]]
+        text += [family_title(family), *lines[: len(members)]]
         lines = lines[len(members) :]
     return "\n".join(text)
 

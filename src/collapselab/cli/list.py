@@ -10,6 +10,7 @@ from collapselab.cli._catalogue import KINDS
 from collapselab.cli._parsing import nearest, parsed, parser_of
 from collapselab.cli._table import columns, number
 from collapselab.core.errors import UnknownName
+from collapselab.records.families import family_title
 
 # A limit may depend on the numbers of classes and features; it is listed for these.
 _CLASSES, _FEATURES = 10, 512
@@ -75,5 +76,5 @@ def _text(kind: str, entries: list[dict[str, Any]]) -> str:
     rows = [(m["name"], number(m["at_collapse"]), ", ".join(m["needs"]) or "-", m["label"]) for m in entries]
     lines = zip([m["family"] for m in entries], columns(rows, indent="  ").splitlines(), strict=True)
     for family, members in groupby(lines, key=itemgetter(0)):
-        text += [family, *(line for _, line in members)]
+        text += [family_title(family), *(line for _, line in members)]
     return "\n".join(text)

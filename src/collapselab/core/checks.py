@@ -1,4 +1,4 @@
-"""Boundary checks: raw arguments in, clean ones out, or an `InputError` that names argument, expectation and what came."""
+"""Boundary checks: raw arguments in, clean ones out, or an `InputError` naming argument, expectation and what came."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -3,8 +3,8 @@
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
 from collapselab.core.errors import CollapselabError, UnknownName
 
@@ -19,6 +19,7 @@ class Registry(Mapping[str, T], Generic[T]):
     Args:
         kind: What one entry is called in messages, such as ``metric``.
         package: Dotted name of the package whose modules define the entries.
+        order: Key by which entries are listed; by default in the order of modules and definitions.
 
     Example:
         >>> colours = Registry("colour", package=None)
@@ -29,8 +30,9 @@ class Registry(Mapping[str, T], Generic[T]):
         collapselab.core.errors.UnknownName: no colour is called 'rad'; did you mean 'red'?
     """
 
-    def __init__(self, kind: str, *, package: str | None) -> None:
+    def __init__(self, kind: str, *, package: str | None, order: Callable[[T], Any] | None = None) -> None:
         self.kind = kind
+        self._order = order
         self._package = package
         self._entries: dict[str, T] = {}
         self._filled = package is None
@@ -57,6 +59,9 @@ class Registry(Mapping[str, T], Generic[T]):
         for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
             if not module.startswith("_"):
                 importlib.import_module(f"{self._package}.{module}")
+        if self._order is not None:
+            order = self._order
+            self._entries = dict(sorted(self._entries.items(), key=lambda item: order(item[1])))
 
     def __getitem__(self, name: str) -> T:
         self._fill()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from collapselab.core.errors import CollapselabError
 from collapselab.core.registry import Registry
+from collapselab.records.families import family_place
 from collapselab.records.schema import Declaration
 
 Need = Literal["scatter", "head", "bias", "features"]
@@ -116,7 +117,9 @@ class Metric:
         )
 
 
-REGISTRY: Registry[Metric] = Registry("metric", package="collapselab.metrics")
+REGISTRY: Registry[Metric] = Registry(
+    "metric", package="collapselab.metrics", order=lambda declared: family_place(declared.family)
+)
 
 
 def metric(

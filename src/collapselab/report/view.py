@@ -7,23 +7,9 @@ from functools import cached_property
 import numpy as np
 
 from collapselab.records import Declaration, Measurement, Measurements, Observation, Run
+from collapselab.records.families import family_place
 from collapselab.records.phase import TerminalPhase, terminal_phase
 from collapselab.report.faces import FACES, Face
-
-# Families of metrics in the order of the faces of collapse; others follow.
-_FAMILIES = (
-    "variability",
-    "ratio",
-    "means",
-    "frame",
-    "uniformity",
-    "duality",
-    "decision",
-    "pairs",
-    "directional",
-    "spectrum",
-    "coding",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +78,13 @@ class View:
     def ordered_metrics(self) -> tuple[str, ...]:
         """The same metrics family by family, those of NC1 to NC4 first."""
         family = {name: declared.family for name, declared in self.declarations.items()}
-        places = {name: at for at, name in enumerate(_FAMILIES)}
-        leading = [name for _, name in self.faces]
-        known = sorted(self.metric_names, key=lambda name: places.get(family.get(name, ""), len(places)))
-        first = {family.get(name, ""): name for name in reversed(leading)}
-        return tuple(
-            sorted(known, key=lambda n: (places.get(family.get(n, ""), len(places)), n != first.get(family.get(n, ""))))
-        )
+        first = {family.get(name, ""): name for _, name in reversed(self.faces)}
+
+        def place(name: str) -> tuple[tuple[int, str], bool]:
+            own = family.get(name, "")
+            return family_place(own), name != first.get(own)
+
+        return tuple(sorted(self.metric_names, key=place))
 
     def face_metric(self, face: Face) -> str | None:
         """The metric that stands for one face of collapse.

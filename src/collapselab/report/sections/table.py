@@ -5,24 +5,11 @@ from typing import Any
 from collapselab.core.cite import references
 from collapselab.core.errors import UnknownName
 from collapselab.records import Measurement
+from collapselab.records.families import family_title
 from collapselab.report.sections._section import Section
 from collapselab.report.symbols import mathml
 from collapselab.report.view import View
 from collapselab.report.words import number
-
-_FAMILIES = {
-    "variability": "NC1: variability within classes",
-    "ratio": "NC1: traces of within and between",
-    "means": "NC2: lengths and angles",
-    "frame": "NC2: distance from the simplex",
-    "uniformity": "NC2: uniformity on the sphere",
-    "duality": "NC3: weights against means",
-    "decision": "NC4: decisions",
-    "pairs": "Pairs of classes",
-    "directional": "Pairs of classes, along the line between them",
-    "spectrum": "Spectrum",
-    "coding": "Coding rate",
-}
 
 
 def table(view: View) -> Section | None:
@@ -41,7 +28,7 @@ def table(view: View) -> Section | None:
         groups.setdefault(family, []).append(_row(view, name))
     if not groups:
         return None
-    named = [(_FAMILIES.get(family, family.replace("_", " ").capitalize()), rows) for family, rows in groups.items()]
+    named = [(family_title(family), rows) for family, rows in groups.items()]
     keys = dict.fromkeys(row["source"] for rows in groups.values() for row in rows if row["source"])
     words = {"splits": view.splits, "groups": named, "sources": [(key, source_line(key)) for key in keys]}
     return Section("metrics", "All metrics", "Metrics", "table.html.j2", words)

@@ -1,0 +1,67 @@
+"""The README does what it says: its examples run in order in one folder, and its table is the registry's."""
+
+import json
+import re
+import runpy
+import shlex
+import warnings
+from pathlib import Path
+
+import pytest
+
+from collapselab.cli import main
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+
+
+def test_the_table_of_metrics_is_the_registry():
+    script = runpy.run_path(str(ROOT / "docs" / "readme_table.py"))
+    assert script["updated"](TEXT) == TEXT, "the table is out of date: run python docs/readme_table.py"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line for block in blocks("console") for line in block.splitlines()]
+    return [line.removeprefix("$ ").split("  #")[0] for line in lines if line.startswith("$ collapselab ")]
+
+
+@pytest.mark.slow
+def test_the_examples_run(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries whose models are measured
+        for block in blocks("python"):
+            exec(block, names)
+    capsys.readouterr()
+    quick = [line for line in commands() if not re.search(r" (run|report|compare) ", line)]
+    assert len(quick) >= 6
+    for line in quick:
+        assert main(shlex.split(line)[1:]) == 0, line
+        printed = capsys.readouterr().out
+        if "--json" in line:
+            json.loads(printed)
+    assert (tmp_path / "features.html").stat().st_size > 100_000
+
+
+def test_every_long_command_is_understood(capsys):
+    long = [line for line in commands() if " run " in line]
+    assert long
+    for line in long:
+        assert main([*shlex.split(line)[1:], "--help"]) == 0, line
+    capsys.readouterr()
+
+
+@pytest.mark.slow
+def test_the_example_of_an_own_training_loop(capsys):
+    pytest.importorskip("sklearn")
+    script = runpy.run_path(str(ROOT / "examples" / "own_training_loop.py"))
+    script["main"](epochs=20)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[0] for row in rows] == ["1", "2", "5", "10", "20"]
+    assert float(rows[-1][1]) < float(rows[0][1])  # NC1 falls
