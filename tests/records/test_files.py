@@ -90,3 +90,16 @@ def test_no_file(tmp_path):
         read_arrays(tmp_path / "x")
     with pytest.raises(InputError, match="no file"):
         read_arrays(tmp_path)
+
+
+def test_the_same_arrays_give_the_same_bytes(tmp_path):
+    """The library writes the header's text in an order of its own, another in each process."""
+    text = {
+        name: str(number) for number, name in enumerate(["schema_version", "epoch", "seed", "author", "title", "é"])
+    }
+    for name, metadata in (("a", text), ("b", dict(reversed(text.items())))):
+        write_arrays(tmp_path / name, {"x": np.arange(3), "y": np.ones((2, 2))}, metadata=metadata)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    arrays, found = read_arrays(tmp_path / "a")
+    assert found == text
+    assert arrays["x"].tolist() == [0, 1, 2]

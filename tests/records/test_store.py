@@ -143,3 +143,49 @@ def test_rows_are_one_line_of_json_each(folder):
 def test_a_missing_snapshot_is_refused(folder):
     with pytest.raises(InputError, match=r"no file .*epoch-000002\.safetensors"):
         folder.read_snapshot(2)
+
+
+def test_two_processes_do_not_write_to_one_folder(folder):
+    pytest.importorskip("fcntl")
+    with (
+        folder.locked(),
+        pytest.raises(InputError, match="another process is writing to"),
+        RunFolder(folder.path).locked(),
+    ):
+        pass
+    with RunFolder(folder.path).locked():
+        assert folder.exists()
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("text")
+    for place in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(InputError, match="must be a folder, got a file"), RunFolder(place).locked():
+            pass
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with pytest.raises(StorageError, match="Permission denied"), RunFolder(tmp_path / "run").locked():
+        pass
+
+
+def test_what_a_kill_left_is_swept_away(folder):
+    for stray in (".run.json.abc.tmp", "snapshots/.epoch-000003.safetensors.abc.tmp"):
+        (folder.path / stray).write_bytes(b"half")
+    (folder.path / "notes.tmp").write_text("the user's own")
+    folder.sweep()
+    assert [file.name for file in folder.path.rglob("*.tmp")] == ["notes.tmp"]
+    assert folder.snapshot_epochs() == [0, 1, 3]
+
+
+def test_a_series_is_forgotten_whole(folder):
+    folder.series_file.write_bytes(b"nonsense\n")
+    folder.clear_series()
+    assert folder.observations() == []
+    assert folder.snapshot_epochs() == []
+    assert folder.read() == samples.run()
+    folder.clear_series()

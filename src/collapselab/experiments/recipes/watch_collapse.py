@@ -150,7 +150,7 @@ class WatchCollapse:
 
     @classmethod
     def smoke(cls) -> "WatchCollapse":
-        """A run of about a second that collapses: fewer images, a narrower network, the same schedule.
+        """A run of seconds: fewer images, a narrower network, and epochs enough to reach zero training error.
 
         Returns:
             Its configuration.
@@ -181,7 +181,8 @@ def fall_after_zero_error(observations: Sequence[Observation], *, metric: str = 
         return Verdict(state="inconclusive", statement="The training error never reached zero.", figures=figures)
     later = [row for row in rows if row.epoch >= phase.first_zero]
     if len(later) < 3:
-        few = f"Only {len(later) - 1} measurements came after the training error vanished; at least 2 are needed."
+        came = "No measurement" if len(later) == 1 else "Only 1 measurement"
+        few = f"{came} came after the training error vanished; at least 2 are needed."
         return Verdict(state="inconclusive", statement=few, figures=figures)
     first, last = later[0].result, later[-1].result
     try:
