@@ -59,16 +59,30 @@ def tappable(model: Any) -> nn.Module:
         model = model.module  # replicas would fire the hook on several threads, in no fixed order
     if isinstance(model, torch.jit.ScriptModule):
         raise InputError("model must be a plain module, got TorchScript, in which hooks never fire")
-    dynamo = sys.modules.get("torch._dynamo.eval_frame")  # not loaded means nothing was compiled
-    if dynamo is not None and isinstance(model, dynamo.OptimizedModule):
+    if _is_compiled(model, in_place=False):
         raise InputError(
             "model was compiled before the tap was added, so its hooks never fire; measure the original with"
             " model._orig_mod: it shares the weights"
+        )
+    parts = [name for name, part in model.named_modules() if _is_compiled(part)]
+    if parts and not hasattr(torch.compiler, "set_stance"):
+        where = f"part {parts[0]!r} of the model" if parts[0] else "model"
+        raise InputError(
+            f"{where} was compiled before the tap was added, so hooks in it may never fire; measure a model that is not"
+            " compiled, or use PyTorch 2.6 or later, which can run it as it was written"
         )
     lazy = [n for n, p in model.named_parameters() if nn.parameter.is_lazy(p)]
     if lazy:
         raise InputError(f"model has uninitialised lazy parameters ({lazy[0]}): run one forward pass first")
     return model
+
+
+def _is_compiled(module: nn.Module, *, in_place: bool = True) -> bool:
+    """Whether a module is the outcome of `torch.compile`, or was compiled by its own method `compile`."""
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")  # not loaded means nothing was compiled
+    if dynamo is not None and isinstance(module, dynamo.OptimizedModule):
+        return True
+    return in_place and getattr(module, "_compiled_call_impl", None) is not None
 
 
 def eager() -> contextlib.AbstractContextManager[Any]:
