@@ -262,5 +262,7 @@ class Run(Record):
     def _known_version(cls, data: Any, handler: ModelWrapValidatorHandler["Run"]) -> "Run":
         version = data.get("schema_version", SCHEMA_VERSION) if isinstance(data, dict) else SCHEMA_VERSION
         if version != SCHEMA_VERSION:
-            raise ValueError(f"schema_version {version} is not one this version of collapselab reads ({SCHEMA_VERSION})")
+            raise ValueError(
+                f"schema_version {version} is not one this version of collapselab reads ({SCHEMA_VERSION})"
+            )
         return handler(data)
