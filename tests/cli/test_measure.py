@@ -51,7 +51,7 @@ def test_the_table_groups_by_family_and_says_why_not(features: Path, capsys: pyt
     assert main(["measure", str(features)]) == 0
     text = capsys.readouterr().out
     assert "80 samples of 4 classes, 8 features (float32)" in text
-    assert "\nvariability\n  nc1_pinv" in text
+    assert "\nNC1: variability within classes\n  nc1_pinv" in text
     assert "needs the linear classifier (head), none was given:\n    " in text
     head, row = (next(line for line in text.splitlines() if word in line) for word in ("value", " nc1_pinv "))
     assert row.split()[2] == "0"
