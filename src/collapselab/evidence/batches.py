@@ -30,6 +30,20 @@ class Batch:
     kwargs: dict[str, Any]
     y: Tensor
 
+    def beginning(self, rows: int) -> "Batch | None":
+        """The first rows, where it is plain how to cut: one input tensor with a row for each label.
+
+        Args:
+            rows: How many.
+
+        Returns:
+            A smaller batch; None where the inputs are of another kind or already as small.
+        """
+        x = self.args[0] if len(self.args) == 1 and not self.kwargs else None
+        if not isinstance(x, Tensor) or x.ndim == 0 or self.y.ndim == 0 or not x.shape[0] == self.y.shape[0] > rows:
+            return None
+        return Batch((x[:rows],), {}, self.y[:rows])
+
     def labels_are_inputs(self) -> bool:
         """Whether the labels repeat an input position by position: token labels that were not shifted.
 

@@ -12,7 +12,10 @@ from collapselab.evidence.batches import Batch, batch_of, iterable, moved
 from collapselab.evidence.guards import eager, flags_of, home_of, tappable
 from collapselab.evidence.head import LinearHead
 from collapselab.evidence.layers import Layer, first_tensor
-from collapselab.evidence.tracing import Trace, choose, layer_of
+from collapselab.evidence.tracing import Firing, Trace, choose, layer_of
+
+# Rows of the forward pass that finds the layer: enough to tell one row a sample from one row a batch.
+_PROBE_ROWS = 16
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -147,13 +150,23 @@ class FeatureTap:
 
     def _resolve(self, batch: Batch) -> Layer:
         if self._layer is None:
-            with Trace(self.model, self._wanted) as trace, self._measuring():
-                output = self._forward(batch)
-                firing = choose(trace, output)
-            self._layer = layer_of(firing, self.model)
+            self._layer = layer_of(self._probed(batch), self.model)
             if batch.labels_are_inputs():
                 self.unshifted = True
         return self._layer
+
+    def _probed(self, batch: Batch) -> Firing:
+        """The call of the wanted layer, from a forward pass of a few rows where they can be cut off."""
+        few = batch.beginning(_PROBE_ROWS) if self.mode == "eval" else None
+        if few is not None:
+            # A model written for one batch size fails on fewer rows; the whole batch then decides.
+            with contextlib.suppress(RuntimeError):
+                return self._traced(few)
+        return self._traced(batch)
+
+    def _traced(self, batch: Batch) -> Firing:
+        with Trace(self.model, self._wanted) as trace, self._measuring():
+            return choose(trace, self._forward(batch))
 
     def stream(self, loader: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
         """Features and labels, one batch of the loader at a time.
