@@ -60,7 +60,7 @@ def measure(
         metrics: Keys; by default all registered metrics.
         num_classes: K; by default the classifier's rows, else one more than the largest label.
         layer: Name of the layer whose input is the features; ``auto`` for the classifier; or a `FeatureTap` that
-            already knows its layer, which saves one forward pass and keeps its own mode, device and autocast setting.
+            already knows its layer, which saves the probing pass and keeps its own mode, device and autocast setting.
         split: Name of the data for the record, such as ``train``.
         ignore_index: Rows with this label are left out and counted; by default none are (-100 is usual for tokens).
         device: Where inputs go; by default where the model is.
