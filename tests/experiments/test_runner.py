@@ -268,15 +268,15 @@ def test_ctrl_c_within_an_epoch(whole: Path, tmp_path: Path, monkeypatch: pytest
     steps: Iterator[int] = iter(range(1, 1000))
     from collapselab.training import Training
 
-    real = Training._one_step
+    real = Training.accumulate
 
-    def step(self: Training, rows: torch.Tensor) -> None:
+    def accumulate(self: Training, rows: torch.Tensor) -> torch.Tensor:
         if next(steps) == 8:
             signal.raise_signal(signal.SIGINT)
-        real(self, rows)
+        return real(self, rows)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Training, "_one_step", step)
+        patched.setattr(Training, "accumulate", accumulate)
         with pytest.raises(Interrupted, match="stopped after epoch 1 of 4"):
             run_experiment(TINY, tmp_path / "run")
     assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["state"]["step"] == 8

@@ -11,9 +11,9 @@ from collapselab.records import Conditions, Measurement, Measurements, Observati
 from collapselab.records.phase import terminal_phase
 
 BAD = [
-    ({"data": "digit"}, "no data set is called 'digit'; did you mean 'digits'"),
-    ({"network": "resnet"}, "no network is called 'resnet'"),
-    ({"loss": "crossentropy"}, "no loss is called 'crossentropy'; did you mean 'cross_entropy'"),
+    ({"data": "digit"}, "data must be one of digits, mnist1d, got 'digit'"),
+    ({"network": "resnet"}, "network must be one of mlp, cnn, got 'resnet'"),
+    ({"loss": "crossentropy"}, "loss must be one of cross_entropy, mse, got 'crossentropy'"),
     ({"epochs": 0}, "epochs must be an integer of at least 1, got 0"),
     ({"epochs": "many"}, "epochs must be an integer of at least 1, got 'many'"),
     ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),

@@ -9,6 +9,7 @@ import torch
 from collapselab.core.cite import references
 from collapselab.core.errors import UnknownName
 from collapselab.training import LOSSES
+from collapselab.training.losses import Outputs
 from tolerances import IDENTITY, REFERENCE
 
 
@@ -34,6 +35,11 @@ def reference_mse(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.array(values)
 
 
+def outputs(z: torch.Tensor) -> Outputs:
+    """Logits alone: features and head stay empty."""
+    return Outputs(z, z[:, :0], z[:0, :0])
+
+
 TWINS = {"cross_entropy": reference_cross_entropy, "mse": reference_mse}
 
 
@@ -45,7 +51,7 @@ def test_contract(name: str, generator: torch.Generator) -> None:
     assert choice.make.unit
     z = torch.randn(20, 4, generator=generator, dtype=torch.float64)
     y = torch.randint(0, 4, (20,), generator=generator)
-    losses = choice.make()(z, y)
+    losses = choice.make()(outputs(z), y)
     assert losses.shape == (20,)
     assert bool((losses >= 0).all())
     REFERENCE.check(losses, TWINS[name](z.numpy(), y.numpy()))
@@ -55,7 +61,7 @@ def test_mse_is_k_halves_of_what_torch_calls_so(generator: torch.Generator) -> N
     z = torch.randn(20, 4, generator=generator, dtype=torch.float64)
     y = torch.randint(0, 4, (20,), generator=generator)
     theirs = torch.nn.functional.mse_loss(z, torch.nn.functional.one_hot(y, 4).double())
-    IDENTITY.check(LOSSES["mse"].make()(z, y).mean(), 4 / 2 * theirs)
+    IDENTITY.check(LOSSES["mse"].make()(outputs(z), y).mean(), 4 / 2 * theirs)
 
 
 def test_unknown_loss() -> None:

@@ -22,7 +22,7 @@ def test_contract(name: str, shape: tuple[int, ...], batch_norm: bool) -> None:
     network = choice.make(widths=(12, 7), batch_norm=batch_norm).build(shape, 5)
     x, y = torch.zeros(4, *shape), torch.tensor([0, 1, 2, 3])
     assert network(x).shape == (4, 5)
-    assert network.body(x).shape == (4, 7)
+    assert network.features(x).shape == (4, 7)
     assert network.head.bias is not None
     tap = feature_tap(network)
     tap.probe((x, y))

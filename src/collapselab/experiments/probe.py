@@ -127,11 +127,10 @@ def look(training: Training, samples: Samples) -> Look:
     network.eval()
     with torch.no_grad():
         for x, y in samples.batches():
-            h = network.body(x)
-            logits = network.head(h)
-            loss += float(training.plan.loss(logits, y).cpu().double().sum())
-            wrong += int((logits.argmax(1) != y).sum())
-            features.append(h)
+            outputs = training.watched.look(x)
+            loss += float(training.losses(outputs, y).cpu().double().sum())
+            wrong += int((outputs.logits.argmax(1) != y).sum())
+            features.append(outputs.features)
     network.train(was_training)
     loss /= len(samples)
     require_finite(loss, epoch=training.epoch, learning_rate=training.learning_rate)

@@ -1,10 +1,12 @@
 """What the registries of training hold: a frozen dataclass of settings, and what it says of itself."""
 
+import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from collapselab.core.errors import InputError, UnknownName
 from collapselab.core.registry import Registry
 
 T = TypeVar("T")
@@ -12,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Choice(Generic[T]):
-    """A declared network, data set or loss.
+    """A declared network, data set, loss, head, penalty, optimiser or schedule.
 
     Attributes:
         name: Its key on the command line and in records.
@@ -53,3 +55,51 @@ def declare(registry: Registry[Choice[T]], name: str, *, label: str, source: str
         return cls
 
     return register
+
+
+def settings_of(registry: Registry[Choice[T]], chosen: T) -> dict[str, Any]:
+    """A choice as a configuration holds it: its key and its settings.
+
+    Args:
+        registry: Where its class is declared.
+        chosen: An instance.
+
+    Returns:
+        ``name`` first, then every field.
+
+    Raises:
+        InputError: If its class is not declared there.
+    """
+    for name, choice in registry.items():
+        if choice.make is type(chosen):
+            fields = dataclasses.fields(chosen)  # pyright: ignore[reportArgumentType]
+            return {"name": name} | {field.name: getattr(chosen, field.name) for field in fields}
+    raise InputError(f"{registry.kind} must be one of {', '.join(registry)}, got {type(chosen).__name__}")
+
+
+def chosen_from(registry: Registry[Choice[T]], settings: Mapping[str, Any] | str) -> T:
+    """A choice from what a configuration holds.
+
+    Args:
+        registry: Where to look it up.
+        settings: ``name`` and any of its fields, lists for tuples; or the name alone.
+
+    Returns:
+        An instance.
+
+    Raises:
+        InputError: If there is no such name or no such field.
+    """
+    given = {"name": settings} if isinstance(settings, str) else dict(settings)
+    name = given.pop("name", None)
+    if not isinstance(name, str):
+        raise InputError(f"{registry.kind} must be a name or a mapping with the key name, got {settings!r}")
+    try:
+        make = registry[name].make
+    except UnknownName as error:
+        raise InputError(str(error)) from error
+    known = [field.name for field in dataclasses.fields(make)]  # pyright: ignore[reportArgumentType]
+    for key in given:
+        if key not in known:
+            raise InputError(f"{registry.kind} {name} has the settings {', '.join(known) or 'none'}, got {key!r}")
+    return make(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})

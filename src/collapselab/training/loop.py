@@ -3,19 +3,20 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from collapselab.core import checks, extras
 from collapselab.core.errors import InputError, NotConverged
 from collapselab.training.data import Splits
 from collapselab.training.environment import quiet_fabric
-from collapselab.training.losses import Loss
+from collapselab.training.losses import Loss, Outputs
 from collapselab.training.networks import Classifier
-from collapselab.training.optimisers import SGD
-from collapselab.training.schedules import StepSchedule
+from collapselab.training.optimisers import Each, Optimiser
+from collapselab.training.penalties import Penalty
+from collapselab.training.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -24,24 +25,47 @@ class Plan:
 
     Attributes:
         epochs: Passes over the training data.
-        batch_size: Samples in a step.
+        batch_size: Samples in a minibatch, of all processes together.
         drop_last: Whether the incomplete last batch of an epoch is left out.
         loss: What is minimised, averaged over the batch.
         optimiser: How.
-        schedule: Where the learning rate is cut.
+        schedule: How the learning rate changes.
+        penalty: What is added to the loss.
+        warmup_epochs: Epochs over which the learning rate rises linearly from nothing.
+        decay_on: What weight decay acts on: ``all`` parameters, ``weights`` but no biases and normalisation layers, or
+            the ``head`` alone.
     """
 
     epochs: int
     batch_size: int
     drop_last: bool
     loss: Loss
-    optimiser: SGD
-    schedule: StepSchedule
+    optimiser: Optimiser
+    schedule: Schedule
+    penalty: Penalty | None = None
+    warmup_epochs: float = 0.0
+    decay_on: Literal["all", "weights", "head"] = "all"
 
     def __post_init__(self) -> None:
         """Check the fields."""
         checks.whole(self.epochs, "epochs", at_least=1)
         checks.whole(self.batch_size, "batch_size", at_least=1)
+        checks.real(self.warmup_epochs, "warmup_epochs", at_least=0)
+        if self.decay_on not in ("all", "weights", "head"):
+            raise InputError(f"decay_on must be one of all, weights, head, got {self.decay_on!r}")
+
+    def rate(self, epoch: float, *, steps: int) -> float:
+        """Learning rate of the next step.
+
+        Args:
+            epoch: Epochs done, with the part of the present one.
+            steps: Steps in an epoch.
+
+        Returns:
+            The optimiser's rate by what the schedule and the warm-up make of it.
+        """
+        risen = min(1.0, (epoch + 1 / steps) / self.warmup_epochs) if self.warmup_epochs > 0 else 1.0
+        return self.optimiser.learning_rate * self.schedule.scale(epoch, epochs=self.epochs) * risen
 
     def batches(self, num_samples: int) -> int:
         """Steps in an epoch.
@@ -80,6 +104,100 @@ class Progress:
     learning_rate: float
 
 
+class Watched(nn.Module):
+    """A classifier that gives all that a loss may look at.
+
+    Args:
+        network: The classifier.
+        layers: Names of the stages of its body whose outputs are kept; ``*`` for all.
+    """
+
+    def __init__(self, network: Classifier, layers: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.network = network
+        names = [name for name, _ in network.body.named_children()]
+        self._wanted = tuple(names) if "*" in layers else layers
+        for name in self._wanted:
+            if name not in names:
+                raise InputError(f"layers must be stages of the body, {', '.join(names)}, got {name!r}")
+
+    def look(self, x: Tensor) -> Outputs:
+        """What the network makes of inputs.
+
+        Args:
+            x: Inputs (n, ...).
+
+        Returns:
+            All that was asked for.
+        """
+        return Outputs(**self(x))
+
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        """The fields of `Outputs`, in a dictionary that Fabric can convert.
+
+        Args:
+            x: Inputs (n, ...).
+
+        Returns:
+            Logits, features, the head and the layers.
+        """
+        kept: dict[str, Any] = {}
+        hooks = [
+            self.network.body.get_submodule(name).register_forward_hook(
+                lambda _module, _inputs, output, name=name: kept.__setitem__(name, output)
+            )
+            for name in self._wanted
+        ]
+        try:
+            h = self.network.features(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        head = self.network.head
+        found: dict[str, Any] = {"logits": head(h), "features": h, "weight": head.weight, "layers": kept}
+        return found if head.bias is None else found | {"bias": head.bias}
+
+
+def layers_of(plan: Plan) -> tuple[str, ...]:
+    """Stages whose outputs a plan's loss and penalty look at.
+
+    Args:
+        plan: How to train.
+
+    Returns:
+        Their names, each once.
+    """
+    return tuple(dict.fromkeys((*plan.loss.layers, *(() if plan.penalty is None else plan.penalty.layers))))
+
+
+def parameter_groups(network: Classifier, decay_on: str) -> list[dict[str, Any]]:
+    """The trained parameters, apart by whether weight decay acts on them.
+
+    Args:
+        network: The network.
+        decay_on: ``all``, ``weights`` or ``head``.
+
+    Returns:
+        One group, or two of which the second has ``weight_decay`` 0.
+
+    Raises:
+        InputError: If nothing is trained.
+    """
+    trained = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+    if not trained:
+        raise InputError("network must have parameters to train, got none that requires a gradient")
+    decayed = {
+        "all": lambda _name, _parameter: True,
+        "weights": lambda _name, parameter: parameter.ndim > 1,
+        "head": lambda name, _parameter: name.startswith("head."),
+    }[decay_on]
+    groups: list[dict[str, Any]] = [{"params": [p for name, p in trained if decayed(name, p)]}]
+    spared = [p for name, p in trained if not decayed(name, p)]
+    if spared:
+        groups.append({"params": spared, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]
+
+
 class Training:
     """A network, its data and its optimiser, somewhere between the first step and the last.
 
@@ -94,25 +212,29 @@ class Training:
     def __init__(
         self, network: Classifier, data: Splits, plan: Plan, *, order: torch.Generator, device: torch.device
     ) -> None:
-        self._batches = plan.batches(len(data.train))
+        full = plan.optimiser.full_batch
+        self._batches = 1 if full else plan.batches(len(data.train))
         fabric_module = extras.require("lightning.fabric", extra="train", purpose="training")
         with quiet_fabric():
             index = device.index or 0
             devices = 1 if device.type == "cpu" else [index]
             self._fabric = fabric_module.Fabric(accelerator=device.type, devices=devices)
-            self._optimiser = plan.optimiser.build(network.parameters())
-            self._module, self._stepper = self._fabric.setup(network, self._optimiser)
+            self._optimiser = plan.optimiser.build(parameter_groups(network, plan.decay_on))
+            self._module, self._stepper = self._fabric.setup(Watched(network, layers_of(plan)), self._optimiser)
         self.network = network
+        self.watched: Watched = self._module.module
         self.data = data.to(device)
         self.plan = plan
-        self._generator = order
+        self.generator = order
         self._device = device
         self.epoch = 0
         self.step = 0
         self.learning_rate: float | None = None
+        self.rows: tuple[Tensor, ...] = ()
         self._batch = 0  # steps done in the epoch that is under way
         self._order = torch.empty(0, dtype=torch.int64)
         self._loss_sum = torch.zeros((), device=device)
+        self._seen = 0  # samples in that sum
 
     def steps(self) -> Iterator[Progress]:
         """Train to the end of the plan.
@@ -128,38 +250,93 @@ class Training:
         while self.epoch < self.plan.epochs:
             rate = self._set_rate()
             if self._batch == 0:
-                self._order = torch.randperm(len(self.data.train), generator=self._generator)
-                self._loss_sum.zero_()
-            at = slice(self._batch * self.plan.batch_size, (self._batch + 1) * self.plan.batch_size)
-            self._one_step(self._order[at].to(self._device))
+                self._begin_epoch()
+            self.rows = self._drawn()
+            self._loss_sum += self.plan.optimiser.step(self, self._stepper)
+            self._seen += sum(len(rows) for rows in self.rows)
             self._batch += 1
             self.step += 1
             yield self._progress(rate)
 
     def _set_rate(self) -> float:
-        rate = self.plan.optimiser.learning_rate * self.plan.schedule.scale(self.epoch, epochs=self.plan.epochs)
+        rate = self.plan.rate(self.epoch + self._batch / self._batches, steps=self._batches)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         self.learning_rate = rate
         return rate
 
-    def _one_step(self, rows: Tensor) -> None:
-        x, y = self.data.train.x[rows], self.data.train.y[rows]
+    def _begin_epoch(self) -> None:
+        draws = 1 if self.plan.optimiser.full_batch else self.plan.optimiser.draws
+        total = len(self.data.train)
+        self._order = torch.stack([torch.randperm(total, generator=self.generator) for _ in range(draws)])
+        self._loss_sum.zero_()
+        self._seen = 0
+
+    def _drawn(self) -> tuple[Tensor, ...]:
+        if self.plan.optimiser.full_batch:
+            return (torch.arange(len(self.data.train), device=self._device),)
+        at = slice(self._batch * self.plan.batch_size, (self._batch + 1) * self.plan.batch_size)
+        return tuple(order[at].to(self._device) for order in self._order)
+
+    def accumulate(self, rows: Tensor, *, weights: Tensor | None = None, each: Each | None = None) -> Tensor:
+        """Add the gradient of the weighted mean loss of some samples; see `optimisers.Work`.
+
+        Args:
+            rows: Indices (n,).
+            weights: (n,) factors, 1 by default.
+            each: What is averaged instead of the plan's loss.
+
+        Returns:
+            Sum of the losses.
+        """
+        x, y = self.data.train.take(rows)
         self._module.train()
-        losses = self.plan.loss(self._module(x), y)
-        self._stepper.zero_grad()
-        self._fabric.backward(losses.mean())
-        self._stepper.step()
-        self._loss_sum += losses.detach().sum()
+        losses = (self.losses if each is None else each)(Outputs(**self._module(x)), y)
+        weighted = losses if weights is None else losses * weights
+        self._fabric.backward(weighted.mean())
+        return losses.detach().sum()
+
+    def losses(self, outputs: Outputs, y: Tensor) -> Tensor:
+        """Loss and penalty of each sample.
+
+        Args:
+            outputs: What the network made of n samples.
+            y: Their labels.
+
+        Returns:
+            (n,) numbers.
+        """
+        losses = self.plan.loss(outputs, y)
+        return losses if self.plan.penalty is None else losses + self.plan.penalty(outputs, y)
+
+    def evaluate(self, each: Each | None = None) -> Tensor:
+        """Losses of all training samples; see `optimisers.Work`.
+
+        Args:
+            each: What is computed instead of the plan's loss.
+
+        Returns:
+            (n,) numbers.
+        """
+        measure = self.losses if each is None else each
+        found = []
+        self.watched.eval()
+        with torch.no_grad():
+            for x, y in self.data.train.batches():
+                found.append(measure(self.watched.look(x), y))
+        return torch.cat(found)
+
+    def clip(self) -> None:
+        """Clip the gradient as the plan says; see `optimisers.Work`."""
 
     def _progress(self, rate: float) -> Progress:
         if self._batch < self._batches:
             return Progress(self.epoch, self.step, None, rate)
-        seen = min(self._batches * self.plan.batch_size, len(self.data.train))
-        loss = float(self._loss_sum) / seen
+        loss = float(self._loss_sum) / self._seen
         self.epoch += 1
         self._batch = 0
         require_finite(loss, epoch=self.epoch, learning_rate=rate)
+        self.plan.optimiser.end_epoch(self, self._stepper)
         return Progress(self.epoch, self.step, loss, rate)
 
     def state(self) -> dict[str, Any]:
@@ -175,9 +352,10 @@ class Training:
             "learning_rate": self.learning_rate,
             "order": self._order,
             "loss_sum": self._loss_sum,
+            "seen": self._seen,
             "network": dict(self.network.state_dict()),
             "optimiser": self._optimiser.state_dict(),
-            "order_generator": self._generator.get_state(),
+            "order_generator": self.generator.get_state(),
             "global_generator": torch.get_rng_state(),
             "cuda_generator": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
         }
@@ -192,9 +370,10 @@ class Training:
         self.learning_rate = state["learning_rate"]
         self._order = state["order"]
         self._loss_sum = state["loss_sum"].to(self._device)
+        self._seen = state["seen"]
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
-        self._generator.set_state(state["order_generator"])
+        self.generator.set_state(state["order_generator"])
         torch.set_rng_state(state["global_generator"])
         if state["cuda_generator"] is not None and self._device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_generator"], self._device)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from collapselab.core import checks
-from collapselab.core.errors import InputError, UndefinedMetric, UnknownName
+from collapselab.core.errors import InputError, UndefinedMetric
 from collapselab.core.random import child_seed, generators
 from collapselab.experiments._spec import experiment
 from collapselab.experiments.clock import log_spaced
@@ -15,10 +15,15 @@ from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Probe
 from collapselab.records.phase import terminal_phase
 from collapselab.records.schema import Observation, Verdict
-from collapselab.training import DATA, LOSSES, NETWORKS, Training
-from collapselab.training.data import DataSet
+from collapselab.training import Training
+from collapselab.training.data.digits import Digits
+from collapselab.training.data.mnist1d import Mnist1d
 from collapselab.training.loop import Plan
-from collapselab.training.networks import Network
+from collapselab.training.losses import Loss
+from collapselab.training.losses.cross_entropy import CrossEntropy
+from collapselab.training.losses.mse import HalfSquaredError
+from collapselab.training.networks.cnn import CNN
+from collapselab.training.networks.mlp import MLP
 from collapselab.training.optimisers import SGD
 from collapselab.training.schedules import StepSchedule
 
@@ -27,6 +32,10 @@ FALL = 10.0
 
 # The keys that stand for NC2, NC3 and NC4 in the figures beside the verdict.
 NC2, NC3, NC4 = "nc2_max_angle_means", "nc3_duality", "nc4_disagreement"
+
+_DATA: dict[str, type[Digits | Mnist1d]] = {"digits": Digits, "mnist1d": Mnist1d}
+_NETWORKS: dict[str, type[MLP | CNN]] = {"mlp": MLP, "cnn": CNN}
+_LOSSES: dict[str, type[Loss]] = {"cross_entropy": CrossEntropy, "mse": HalfSquaredError}
 
 
 @experiment(
@@ -85,10 +94,10 @@ class WatchCollapse:
 
     def __post_init__(self) -> None:
         """Check the fields and fill in what depends on the data set and the network."""
-        try:
-            data, network, _ = DATA[self.data].make, NETWORKS[self.network].make, LOSSES[self.loss]
-        except UnknownName as error:
-            raise InputError(str(error)) from error
+        for name, known in (("data", _DATA), ("network", _NETWORKS), ("loss", _LOSSES)):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        data, network = _DATA[self.data], _NETWORKS[self.network]
         if self.widths is None:
             object.__setattr__(self, "widths", network.default_widths)
         if self.samples_per_class is None:
@@ -105,18 +114,18 @@ class WatchCollapse:
         if self.batch_norm and smallest < 2:
             raise InputError(f"batch_norm needs at least 2 samples in every batch, got batch_size {self.batch_size}")
 
-    def _data(self) -> DataSet:
-        return DATA[self.data].make(samples_per_class=self.samples_per_class or 0)
+    def _data(self) -> Digits | Mnist1d:
+        return _DATA[self.data](samples_per_class=self.samples_per_class or 0)
 
-    def _network(self) -> Network:
-        return NETWORKS[self.network].make(widths=self.widths or (), batch_norm=self.batch_norm)
+    def _network(self) -> MLP | CNN:
+        return _NETWORKS[self.network](widths=self.widths or (), batch_norm=self.batch_norm)
 
     def _plan(self) -> Plan:
         return Plan(
             epochs=self.epochs,
             batch_size=self.batch_size,
             drop_last=self.drop_last,
-            loss=LOSSES[self.loss].make(),
+            loss=_LOSSES[self.loss](),
             optimiser=SGD(learning_rate=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay),
             schedule=StepSchedule(self.milestones, self.milestone_factor),
         )

@@ -1,8 +1,9 @@
 """Samples in memory, their balanced split, and the registry of data sets."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,17 @@ class Samples:
 
     def __len__(self) -> int:
         return self.y.shape[0]
+
+    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Some samples as a network takes them.
+
+        Args:
+            rows: Indices (m,).
+
+        Returns:
+            Inputs (m, ...) in float32 and labels (m,), where the samples are.
+        """
+        return self.x[rows], self.y[rows]
 
     def to(self, device: torch.device) -> "Samples":
         """The same samples on a device.
@@ -99,25 +111,19 @@ class Splits:
         return Splits(self.train.to(device), self.test.to(device), self.num_classes)
 
 
-class DataSet(Protocol):
-    """A frozen dataclass of settings that can load its data."""
+class DataSet(ABC):
+    """Base of all data sets: frozen dataclasses of settings that can load or make their data."""
 
-    num_classes: ClassVar[int]
-    default_per_class: ClassVar[int]
-    samples_per_class: int
-
-    def __init__(self, *, samples_per_class: int = ...) -> None: ...
-
+    @abstractmethod
     def load(self, generator: torch.Generator) -> Splits:
         """The data, split and standardised.
 
         Args:
-            generator: Decides which samples are for training.
+            generator: Decides which samples are for training, and whatever else is random.
 
         Returns:
             Both splits on the CPU.
         """
-        ...
 
 
 DATA: Registry[Choice[DataSet]] = Registry("data set", package="collapselab.training.data")

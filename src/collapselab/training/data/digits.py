@@ -7,12 +7,12 @@ import torch
 
 from collapselab.core import checks, extras
 from collapselab.core.random import preserved_randomness
-from collapselab.training.data._spec import Splits, balanced_split, dataset
+from collapselab.training.data._spec import DataSet, Splits, balanced_split, dataset
 
 
 @dataset("digits", label="scikit-learn digits", source="alpaydin1998")
 @dataclass(frozen=True)
-class Digits:
+class Digits(DataSet):
     """1797 grey images of handwritten digits, 8 x 8 pixels in 0..16, divided by 16 and standardised.
 
     Attributes:

@@ -7,12 +7,12 @@ import torch
 
 from collapselab.core import checks, extras
 from collapselab.core.random import preserved_randomness
-from collapselab.training.data._spec import Splits, balanced_split, dataset
+from collapselab.training.data._spec import DataSet, Splits, balanced_split, dataset
 
 
 @dataset("mnist1d", label="MNIST-1D", source="greydanus2024")
 @dataclass(frozen=True)
-class Mnist1d:
+class Mnist1d(DataSet):
     """5000 signals of length 40 in ten classes, generated with the seed of the published set and standardised.
 
     Attributes:

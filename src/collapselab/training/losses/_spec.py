@@ -1,7 +1,9 @@
 """The registry of losses."""
 
-from collections.abc import Callable
-from typing import ClassVar, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeVar
 
 from torch import Tensor
 
@@ -9,24 +11,50 @@ from collapselab.core.registry import Registry
 from collapselab.training._choice import Choice, declare
 
 
-class Loss(Protocol):
-    """A frozen dataclass of settings that compares logits with labels."""
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a network made of a batch: everything that a loss may look at.
+
+    Attributes:
+        logits: (n, k).
+        features: What the head saw (n, d).
+        weight: Weight of the head that acted, (k, d).
+        bias: Bias of the head (k,), or None.
+        layers: Outputs of the stages of the body that the loss asked for, each (n, ...), by name.
+    """
+
+    logits: Tensor
+    features: Tensor
+    weight: Tensor
+    bias: Tensor | None = None
+    layers: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Loss(ABC):
+    """Base of all losses: frozen dataclasses of settings that compare what a network made with labels."""
 
     unit: ClassVar[str]
+    """Unit of the loss: ``nat``, or ``1`` for a pure number."""
 
-    def __init__(self) -> None: ...
+    separable: ClassVar[bool] = True
+    """Whether the loss of a sample depends on that sample alone, and not on the others in its batch."""
 
-    def __call__(self, logits: Tensor, y: Tensor) -> Tensor:
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the stages of the body whose outputs it needs besides features and logits; ``*`` for all."""
+        return ()
+
+    @abstractmethod
+    def __call__(self, outputs: Outputs, y: Tensor) -> Tensor:
         """Loss of each sample.
 
         Args:
-            logits: (n, k).
+            outputs: What the network made of n samples.
             y: (n,) labels.
 
         Returns:
             (n,); their mean is what training minimises.
         """
-        ...
 
 
 LOSSES: Registry[Choice[Loss]] = Registry("loss", package="collapselab.training.losses")

@@ -1,7 +1,8 @@
 """Features and a linear classifier on top, and the registry of networks."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Protocol, TypeVar
+from typing import TypeVar
 
 from torch import Tensor, nn
 
@@ -9,20 +10,37 @@ from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.core.registry import Registry
 from collapselab.training._choice import Choice, declare
+from collapselab.training.heads import Head, Learnable, Neck
 
 
 class Classifier(nn.Module):
-    """A body that makes features and a linear head that reads the classes off them.
+    """A body that makes features, a neck that may scale or centre them, and a linear head that reads the classes off.
+
+    The features that are measured are what the head sees, after the neck.
 
     Args:
         body: Inputs to features (n, d).
-        head: Features to logits (n, k).
+        head: Features to logits (n, k). Its weight is the one that acts: a fixed, scaled or normalised head is a linear
+            layer whose `weight` is already so.
+        neck: Features to features; nothing by default.
     """
 
-    def __init__(self, body: nn.Module, head: nn.Linear) -> None:
+    def __init__(self, body: nn.Module, head: nn.Linear, neck: nn.Module | None = None) -> None:
         super().__init__()
         self.body = body
+        self.neck = nn.Identity() if neck is None else neck
         self.head = head
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the head sees.
+
+        Args:
+            x: Inputs (n, ...).
+
+        Returns:
+            (n, d).
+        """
+        return self.neck(self.body(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits.
@@ -33,29 +51,43 @@ class Classifier(nn.Module):
         Returns:
             (n, k).
         """
-        return self.head(self.body(x))
+        return self.head(self.features(x))
 
 
-class Network(Protocol):
-    """A frozen dataclass of settings that can build its network."""
+class Network(ABC):
+    """Base of all networks: frozen dataclasses of settings that can build a body."""
 
-    default_widths: ClassVar[tuple[int, ...]]
-    widths: tuple[int, ...]
-    batch_norm: bool
+    @abstractmethod
+    def body(self, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
+        """A freshly initialised body; draws from torch's global generator.
 
-    def __init__(self, *, widths: tuple[int, ...] = ..., batch_norm: bool = ...) -> None: ...
+        The children of the body are its stages, in the order of the forward pass: each is a place where features can
+        be measured layer by layer.
 
-    def build(self, shape: tuple[int, ...], num_classes: int) -> Classifier:
+        Args:
+            shape: Shape of one input, channels first.
+
+        Returns:
+            Inputs to features (n, d), on the CPU; and d.
+        """
+
+    def build(
+        self, shape: tuple[int, ...], num_classes: int, *, head: Head | None = None, neck: Neck | None = None
+    ) -> Classifier:
         """A freshly initialised network; draws from torch's global generator.
 
         Args:
             shape: Shape of one input, channels first.
             num_classes: K.
+            head: The classifier; a learnable linear layer with bias by default.
+            neck: What stands between body and head; nothing by default.
 
         Returns:
             The network on the CPU.
         """
-        ...
+        body, num_features = self.body(shape)
+        between = None if neck is None else neck.build(num_features)
+        return Classifier(body, (Learnable() if head is None else head).build(num_features, num_classes), between)
 
 
 NETWORKS: Registry[Choice[Network]] = Registry("network", package="collapselab.training.networks")

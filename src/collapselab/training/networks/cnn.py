@@ -6,12 +6,12 @@ from typing import ClassVar
 from torch import nn
 
 from collapselab.core.errors import InputError
-from collapselab.training.networks._spec import Classifier, check_widths, network
+from collapselab.training.networks._spec import Network, check_widths, network
 
 
 @network("cnn", label="convolutional network", source="papyan2020")
 @dataclass(frozen=True)
-class CNN:
+class CNN(Network):
     """Convolutions of width 3, each followed by batch normalisation and ReLU, then the mean over all places.
 
     From the second layer on each convolution halves the resolution (stride 2). Inputs (channels, length) are convolved
@@ -31,15 +31,14 @@ class CNN:
         """Check the fields."""
         check_widths(self.widths)
 
-    def build(self, shape: tuple[int, ...], num_classes: int) -> Classifier:
-        """A freshly initialised network; draws from torch's global generator.
+    def body(self, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
+        """A freshly initialised body; draws from torch's global generator.
 
         Args:
             shape: Shape of one input: (channels, length) or (channels, height, width).
-            num_classes: K.
 
         Returns:
-            The network on the CPU.
+            Inputs to features (n, d), on the CPU; and d.
 
         Raises:
             InputError: If the inputs have another number of axes.
@@ -57,4 +56,4 @@ class CNN:
             layers.append(nn.ReLU())
             before = width
         layers += [nn.AdaptiveAvgPool1d(1) if flat else nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-        return Classifier(nn.Sequential(*layers), nn.Linear(before, num_classes))
+        return nn.Sequential(*layers), before

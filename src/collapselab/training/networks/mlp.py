@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from torch import nn
 
-from collapselab.training.networks._spec import Classifier, check_widths, network
+from collapselab.training.networks._spec import Network, check_widths, network
 
 
 @network("mlp", label="multilayer perceptron", source="zhu2021")
 @dataclass(frozen=True)
-class MLP:
+class MLP(Network):
     """Linear layers, each followed by batch normalisation and ReLU; the last hidden layer makes the features.
 
     Attributes:
@@ -28,15 +28,14 @@ class MLP:
         """Check the fields."""
         check_widths(self.widths)
 
-    def build(self, shape: tuple[int, ...], num_classes: int) -> Classifier:
-        """A freshly initialised network; draws from torch's global generator.
+    def body(self, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
+        """A freshly initialised body; draws from torch's global generator.
 
         Args:
             shape: Shape of one input; flattened.
-            num_classes: K.
 
         Returns:
-            The network on the CPU.
+            Inputs to features (n, d), on the CPU; and d.
         """
         layers: list[nn.Module] = [nn.Flatten()]
         before = math.prod(shape)
@@ -46,4 +45,4 @@ class MLP:
                 layers.append(nn.BatchNorm1d(width))
             layers.append(nn.ReLU())
             before = width
-        return Classifier(nn.Sequential(*layers), nn.Linear(before, num_classes))
+        return nn.Sequential(*layers), before

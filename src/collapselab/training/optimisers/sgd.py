@@ -1,18 +1,20 @@
 """Stochastic gradient descent with momentum."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
+from collapselab.training.optimisers._spec import Optimiser, optimiser
 
 
+@optimiser("sgd", label="SGD with momentum", source="papyan2020")
 @dataclass(frozen=True)
-class SGD:
-    """Heavy-ball momentum, and weight decay on every parameter (biases and batch normalisation too).
+class SGD(Optimiser):
+    """Heavy-ball momentum, and weight decay.
 
     Attributes:
         learning_rate: Rate before any cut.
@@ -31,15 +33,15 @@ class SGD:
         if checks.real(self.momentum, "momentum", at_least=0) >= 1:
             raise InputError(f"momentum must lie in [0, 1), got {self.momentum!r}")
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
         """The optimiser.
 
         Args:
-            parameters: What to train.
+            groups: Parameter groups.
 
         Returns:
             A new optimiser.
         """
         return torch.optim.SGD(
-            parameters, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay
+            list(groups), lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay
         )

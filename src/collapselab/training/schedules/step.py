@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
+from collapselab.training.schedules._spec import Schedule, schedule
 
 
+@schedule("step", label="cuts at fixed parts of the training", source="papyan2020")
 @dataclass(frozen=True)
-class StepSchedule:
+class StepSchedule(Schedule):
     """Multiply the learning rate by a factor at each milestone.
 
     Attributes:
@@ -29,11 +31,11 @@ class StepSchedule:
         if list(self.milestones) != sorted(self.milestones):
             raise InputError(f"milestones must ascend, got {self.milestones!r}")
 
-    def scale(self, epoch: int, *, epochs: int) -> float:
+    def scale(self, epoch: float, *, epochs: int) -> float:
         """Factor on the learning rate.
 
         Args:
-            epoch: Epochs done.
+            epoch: Epochs done, with the part of the present one.
             epochs: Epochs in all.
 
         Returns:
