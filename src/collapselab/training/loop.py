@@ -3,88 +3,22 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from collapselab.core import checks, extras
+from collapselab.core import extras
 from collapselab.core.errors import InputError, NotConverged
 from collapselab.training.data import Splits
 from collapselab.training.environment import quiet_fabric
-from collapselab.training.losses import Loss, Outputs
+from collapselab.training.losses import Outputs
 from collapselab.training.networks import Classifier
-from collapselab.training.optimisers import Each, Optimiser
-from collapselab.training.penalties import Penalty
-from collapselab.training.schedules import Schedule
+from collapselab.training.optimisers import Each
+from collapselab.training.plan import Plan, layers_of, parameter_groups
+from collapselab.training.stop import Stop
 
-
-@dataclass(frozen=True)
-class Plan:
-    """How a network is to be trained.
-
-    Attributes:
-        epochs: Passes over the training data.
-        batch_size: Samples in a minibatch, of all processes together.
-        drop_last: Whether the incomplete last batch of an epoch is left out.
-        loss: What is minimised, averaged over the batch.
-        optimiser: How.
-        schedule: How the learning rate changes.
-        penalty: What is added to the loss.
-        warmup_epochs: Epochs over which the learning rate rises linearly from nothing.
-        decay_on: What weight decay acts on: ``all`` parameters, ``weights`` but no biases and normalisation layers, or
-            the ``head`` alone.
-    """
-
-    epochs: int
-    batch_size: int
-    drop_last: bool
-    loss: Loss
-    optimiser: Optimiser
-    schedule: Schedule
-    penalty: Penalty | None = None
-    warmup_epochs: float = 0.0
-    decay_on: Literal["all", "weights", "head"] = "all"
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        checks.whole(self.epochs, "epochs", at_least=1)
-        checks.whole(self.batch_size, "batch_size", at_least=1)
-        checks.real(self.warmup_epochs, "warmup_epochs", at_least=0)
-        if self.decay_on not in ("all", "weights", "head"):
-            raise InputError(f"decay_on must be one of all, weights, head, got {self.decay_on!r}")
-
-    def rate(self, epoch: float, *, steps: int) -> float:
-        """Learning rate of the next step.
-
-        Args:
-            epoch: Epochs done, with the part of the present one.
-            steps: Steps in an epoch.
-
-        Returns:
-            The optimiser's rate by what the schedule and the warm-up make of it.
-        """
-        risen = min(1.0, (epoch + 1 / steps) / self.warmup_epochs) if self.warmup_epochs > 0 else 1.0
-        return self.optimiser.learning_rate * self.schedule.scale(epoch, epochs=self.epochs) * risen
-
-    def batches(self, num_samples: int) -> int:
-        """Steps in an epoch.
-
-        Args:
-            num_samples: Training samples.
-
-        Returns:
-            Whole batches, and one more for the rest unless it is left out.
-
-        Raises:
-            InputError: If not even one batch is full and incomplete ones are left out.
-        """
-        if not self.drop_last:
-            return -(-num_samples // self.batch_size)
-        if self.batch_size > num_samples:
-            limit = f"at most {num_samples}, the number of training samples, while the incomplete last batch is dropped"
-            raise InputError(f"batch_size must be {limit}, got {self.batch_size}")
-        return num_samples // self.batch_size
+__all__ = ["Plan", "Progress", "Stop", "Training", "Watched", "parameter_groups", "require_finite"]
 
 
 @dataclass(frozen=True)
@@ -158,46 +92,6 @@ class Watched(nn.Module):
         return found if head.bias is None else found | {"bias": head.bias}
 
 
-def layers_of(plan: Plan) -> tuple[str, ...]:
-    """Stages whose outputs a plan's loss and penalty look at.
-
-    Args:
-        plan: How to train.
-
-    Returns:
-        Their names, each once.
-    """
-    return tuple(dict.fromkeys((*plan.loss.layers, *(() if plan.penalty is None else plan.penalty.layers))))
-
-
-def parameter_groups(network: Classifier, decay_on: str) -> list[dict[str, Any]]:
-    """The trained parameters, apart by whether weight decay acts on them.
-
-    Args:
-        network: The network.
-        decay_on: ``all``, ``weights`` or ``head``.
-
-    Returns:
-        One group, or two of which the second has ``weight_decay`` 0.
-
-    Raises:
-        InputError: If nothing is trained.
-    """
-    trained = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
-    if not trained:
-        raise InputError("network must have parameters to train, got none that requires a gradient")
-    decayed = {
-        "all": lambda _name, _parameter: True,
-        "weights": lambda _name, parameter: parameter.ndim > 1,
-        "head": lambda name, _parameter: name.startswith("head."),
-    }[decay_on]
-    groups: list[dict[str, Any]] = [{"params": [p for name, p in trained if decayed(name, p)]}]
-    spared = [p for name, p in trained if not decayed(name, p)]
-    if spared:
-        groups.append({"params": spared, "weight_decay": 0.0})
-    return [group for group in groups if group["params"]]
-
-
 class Training:
     """A network, its data and its optimiser, somewhere between the first step and the last.
 
@@ -212,8 +106,7 @@ class Training:
     def __init__(
         self, network: Classifier, data: Splits, plan: Plan, *, order: torch.Generator, device: torch.device
     ) -> None:
-        full = plan.optimiser.full_batch
-        self._batches = 1 if full else plan.batches(len(data.train))
+        self._batches = plan.batches(len(data.train))
         fabric_module = extras.require("lightning.fabric", extra="train", purpose="training")
         with quiet_fabric():
             index = device.index or 0
