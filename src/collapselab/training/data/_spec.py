@@ -1,9 +1,8 @@
-"""Samples in memory, their balanced split, and the registry of data sets."""
+"""Data sets, what most of them do to their samples, and their registry."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,108 +10,28 @@ from torch import Tensor
 from collapselab.core.errors import InputError
 from collapselab.core.registry import Registry
 from collapselab.training._choice import Choice, declare
+from collapselab.training.data._samples import EVALUATION_BATCH, Batches, Inputs, Samples, Scaling, Splits
 
-# Samples looked at together while measuring; a fixed size, so that sums are added in the same order everywhere.
-EVALUATION_BATCH = 512
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Inputs and labels of one split, whole in memory.
-
-    Attributes:
-        x: Inputs (n, ...), float32.
-        y: Labels (n,), int64.
-    """
-
-    x: Tensor
-    y: Tensor
-
-    def __len__(self) -> int:
-        return self.y.shape[0]
-
-    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Some samples as a network takes them.
-
-        Args:
-            rows: Indices (m,).
-
-        Returns:
-            Inputs (m, ...) in float32 and labels (m,), where the samples are.
-        """
-        return self.x[rows], self.y[rows]
-
-    def to(self, device: torch.device) -> "Samples":
-        """The same samples on a device.
-
-        Args:
-            device: Where to.
-
-        Returns:
-            New samples, or these where they are there already.
-        """
-        return Samples(self.x.to(device), self.y.to(device))
-
-    def batches(self, size: int = EVALUATION_BATCH) -> "Batches":
-        """The samples in order, in batches: a loader that can be read again and again.
-
-        Args:
-            size: Samples in a batch; the last may be smaller.
-
-        Returns:
-            An iterable of (x, y).
-        """
-        return Batches(self, size)
-
-
-@dataclass(frozen=True, eq=False)
-class Batches:
-    """Consecutive batches of samples, the same in every pass."""
-
-    samples: Samples
-    size: int
-
-    def __len__(self) -> int:
-        return -(-len(self.samples) // self.size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        x, y = self.samples.x, self.samples.y
-        yield from zip(torch.split(x, self.size), torch.split(y, self.size), strict=True)
-
-
-@dataclass(frozen=True, eq=False)
-class Splits:
-    """A data set ready for training.
-
-    Attributes:
-        train: As many samples of each class as asked for.
-        test: All others.
-        num_classes: K.
-    """
-
-    train: Samples
-    test: Samples
-    num_classes: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one input, channels first."""
-        return tuple(self.train.x.shape[1:])
-
-    def to(self, device: torch.device) -> "Splits":
-        """The same data on a device.
-
-        Args:
-            device: Where to.
-
-        Returns:
-            New splits.
-        """
-        return Splits(self.train.to(device), self.test.to(device), self.num_classes)
+__all__ = [
+    "DATA",
+    "EVALUATION_BATCH",
+    "Batches",
+    "DataSet",
+    "Inputs",
+    "Samples",
+    "Scaling",
+    "Splits",
+    "balanced_rows",
+    "balanced_split",
+    "dataset",
+]
 
 
 class DataSet(ABC):
     """Base of all data sets: frozen dataclasses of settings that can load or make their data."""
+
+    comes_along: ClassVar[bool] = True
+    """Whether the data is there once the package is installed; False where files or a download must be named."""
 
     @abstractmethod
     def load(self, generator: torch.Generator) -> Splits:
@@ -168,11 +87,26 @@ def balanced_split(x: Tensor, y: Tensor, *, per_class: int, num_classes: int, ge
         raise InputError(
             f"samples_per_class must be at most {smallest - 1}, one less than the smallest class has, got {per_class}"
         )
+    train, test = balanced_rows(y, per_class=per_class, num_classes=num_classes, generator=generator)
+    mean, sd = x[train].double().mean(), x[train].double().std(correction=0)
+    x = ((x.double() - mean) / sd).float()
+    return Splits(Samples(x[train], y[train]), Samples(x[test], y[test]), num_classes)
+
+
+def balanced_rows(y: Tensor, *, per_class: int, num_classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw the same number of samples from each class, or all of a class that has fewer.
+
+    Args:
+        y: Labels (n,).
+        per_class: Samples of each class.
+        num_classes: K.
+        generator: What the draw comes from.
+
+    Returns:
+        Indices of those drawn and of all others, each in random order.
+    """
     order = torch.randperm(len(y), generator=generator)
-    x, y = x[order], y[order]
-    hits = torch.nn.functional.one_hot(y, num_classes)
+    hits = torch.nn.functional.one_hot(y[order], num_classes)
     rank = (hits.cumsum(0) * hits).sum(1)  # 1 for the first sample of its class in the random order, 2 for the next ...
     chosen = rank <= per_class
-    mean, sd = x[chosen].double().mean(), x[chosen].double().std(correction=0)
-    x = ((x.double() - mean) / sd).float()
-    return Splits(Samples(x[chosen], y[chosen]), Samples(x[~chosen], y[~chosen]), num_classes)
+    return order[chosen], order[~chosen]
