@@ -20,36 +20,33 @@ def _metrics() -> Mapping[str, Any]:
     return REGISTRY
 
 
-def _data() -> Mapping[str, Any]:
-    from collapselab.training import DATA
+def _parts(base: str) -> Callable[[], Mapping[str, Any]]:
+    """The registry of one kind of part, by the name of its base class."""
 
-    return DATA
+    def registry() -> Mapping[str, Any]:
+        from collapselab.training.parts import REGISTRIES
 
+        return next(parts for cls, parts in REGISTRIES.items() if cls.__name__ == base)
 
-def _networks() -> Mapping[str, Any]:
-    from collapselab.training import NETWORKS
-
-    return NETWORKS
-
-
-def _losses() -> Mapping[str, Any]:
-    from collapselab.training import LOSSES
-
-    return LOSSES
+    return registry
 
 
 KINDS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "recipes": _recipes,
     "metrics": _metrics,
-    "data": _data,
-    "networks": _networks,
-    "losses": _losses,
+    "data": _parts("DataSet"),
+    "networks": _parts("Network"),
+    "heads": _parts("Head"),
+    "losses": _parts("Loss"),
+    "penalties": _parts("Penalty"),
+    "optimisers": _parts("Optimiser"),
+    "schedules": _parts("Schedule"),
     "sources": references,
 }
 """Plural of a kind to everything of that kind, by name; imported when it is asked for."""
 
 # Looked through in this order for one name: sources cost no import of torch, metrics are asked for most.
-_ORDER = ("sources", "metrics", "recipes", "data", "networks", "losses")
+_ORDER = tuple(sorted(KINDS, key=["sources", "metrics", "recipes", *KINDS].index))
 
 
 def find(name: str) -> tuple[str, Any]:

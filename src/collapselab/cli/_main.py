@@ -14,6 +14,8 @@ from collapselab.core.registry import Registry
 VERBS: Registry[str] = Registry("verb", package=None)
 """Verb to one line of help; each is a module of this package with a function `answer(arguments) -> Answer`."""
 VERBS.add("run", "run an experiment and keep it in a folder; runs/ by default")
+VERBS.add("train", "train a network on data of your choice, measured on the way")
+VERBS.add("sweep", "a recipe under every combination of some settings, several runs at once")
 VERBS.add("measure", "collapse metrics of a file of features")
 VERBS.add("report", "one self-contained HTML page of one or more runs")
 VERBS.add("compare", "final values of runs side by side, and a page")

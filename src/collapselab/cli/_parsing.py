@@ -41,14 +41,15 @@ def parser_of(verb: str, description: str) -> ArgumentParser:
     )
 
 
-def add_fields(parser: ArgumentParser, configuration: type) -> None:
+def add_fields(parser: ArgumentParser, configuration: type, *, skip: set[str] | None = None) -> None:
     """Make every field of a dataclass a flag, with what its documentation says of it.
 
     Args:
         parser: What to add to.
         configuration: A dataclass whose docstring has a section ``Attributes:`` or ``Args:``.
+        skip: Fields that get no flag.
     """
-    parser.add_class_arguments(configuration, None, fail_untyped=False)
+    parser.add_class_arguments(configuration, None, skip=set(skip or ()), fail_untyped=False)
     words = field_docs(configuration)
     for action in parser._actions:
         if action.dest in words:
@@ -181,7 +182,8 @@ def _missing(found: re.Match[str], parser: ArgumentParser) -> str:
 
 
 def _unknown_key(found: re.Match[str], parser: ArgumentParser) -> str:
-    key = found["key"]
+    group = found.groupdict().get("group")
+    key = found["key"] if group is None else f"{group}.{found['key']}"
     return f"--config: no key is called {key!r}{nearest(key, [action.dest for action in parser._actions])}"
 
 
@@ -199,6 +201,7 @@ _PHRASES = (
     (r"unrecognized arguments: (?P<rest>.*)", _unrecognised),
     (r"argument (?P<flag>\S+): expected one argument", lambda m, _: f"{m['flag']} needs a value, got none"),
     (r"Option '(?P<key>[^']+)' is not accepted", _unknown_key),
+    (r"Group '(?P<group>[^']+)' does not accept option '(?P<key>[^']+)'", _unknown_key),
     (r"Problems parsing config: (?P<rest>.*)", lambda m, _: f"--config: not YAML: {m['rest']}"),
     (
         r"Unexpected config: ?(?P<rest>.*)",

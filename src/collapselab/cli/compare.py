@@ -8,6 +8,7 @@ from collapselab.cli._runs import NC, last_rows, row_document
 from collapselab.cli._table import columns, number
 from collapselab.core.errors import InputError
 from collapselab.records import Observation, Run, RunFolder
+from collapselab.records.flat import flattened
 
 
 def answer(arguments: list[str]) -> Answer:
@@ -52,7 +53,8 @@ def _table(opened: list[tuple[str, Run, dict[str, Observation]]]) -> str:
     rows = [["", *(name for name, _, _ in opened)], ["status", *(run.status for _, run, _ in opened)]]
     rows.append(["epochs", *(f"{run.epochs_done} of {run.epochs}" for _, run, _ in opened)])
     rows.append(["claim", *("-" if run.verdict is None else run.verdict.state for _, run, _ in opened)])
-    rows += [[field, *(_shown(run.config.get(field)) for _, run, _ in opened)] for field in _differing(opened)]
+    configs = [flattened(run.config) for _, run, _ in opened]
+    rows += [[field, *(_shown(config.get(field)) for config in configs)] for field in _differing(configs)]
     for split in dict.fromkeys(split for _, _, last in opened for split in last):
         ends = [last.get(split) for _, _, last in opened]
         rows.append([split, *("" for _ in ends)])
@@ -62,8 +64,7 @@ def _table(opened: list[tuple[str, Run, dict[str, Observation]]]) -> str:
     return columns(rows)
 
 
-def _differing(opened: list[tuple[str, Run, dict[str, Observation]]]) -> list[str]:
-    configs = [run.config for _, run, _ in opened]
+def _differing(configs: list[dict[str, Any]]) -> list[str]:
     fields = dict.fromkeys(field for config in configs for field in config)
     return [field for field in fields if any(config.get(field) != configs[0].get(field) for config in configs)]
 

@@ -15,7 +15,15 @@ from collapselab.core.cite import Reference, references
 # A limit may depend on the numbers of classes and features; it is told for these.
 _SIZES = ((10, 512), (100, 512), (1000, 512))
 
-_SINGULAR = {"data": "data", "networks": "network", "losses": "loss"}
+_SINGULAR = {
+    "data": "data",
+    "networks": "network",
+    "heads": "head",
+    "losses": "loss",
+    "penalties": "penalty",
+    "optimisers": "optimiser",
+    "schedules": "schedule",
+}
 
 
 def answer(arguments: list[str]) -> Answer:
@@ -115,11 +123,17 @@ def _limit(limits: list[dict[str, Any]]) -> str:
 
 def _configurable(kind: str, name: str, configuration: type, source: str) -> dict[str, Any]:
     """A frozen dataclass whose fields are settings."""
-    words = field_docs(configuration)
-    fields = [
-        {"name": f.name, "type": _type(f.type), "default": _default(f), "help": words.get(f.name, "")}
-        for f in dataclasses.fields(configuration)
-    ]
+    from collapselab.experiments.config import parts_of
+
+    words, parts = field_docs(configuration), parts_of(configuration)
+    fields = []
+    for field in dataclasses.fields(configuration):
+        kind, default = _type(field.type), _default(field)
+        part = parts.get(field.name)
+        if part is not None:
+            kind = part.kind
+            default = part.settings(default)
+        fields.append({"name": field.name, "type": kind, "default": default, "help": words.get(field.name, "")})
     text = sections(inspect.getdoc(configuration) or "")["text"]
     return {"kind": kind, "name": name, "source": source, "documentation": text, "fields": fields}
 
@@ -142,12 +156,20 @@ def _configurable_text(document: dict[str, Any]) -> str:
     if document["fields"]:
         lines = []
         for field in document["fields"]:
-            lines.append(f"  --{field['name']} {field['type']} = {field['default']}")
+            lines.append(f"  --{field['name']} {field['type']} = {_shown(field['default'])}")
             lines.append(paragraph(field["help"], indent="      "))
         blocks.append("\n".join(["settings", *(line for line in lines if line)]))
     if document.get("notes"):
         blocks.append("\n".join(["notes", *(paragraph(note, indent="  ") for note in document["notes"])]))
     return "\n\n".join([*blocks, f"source\n  {references()[document['source']].line}"])
+
+
+def _shown(default: Any) -> str:
+    if not isinstance(default, dict):
+        return str(default)
+    settings = ", ".join(f"{name} {value}" for name, value in default.items() if name != "name")
+    name = default.get("name", "")
+    return f"{name} ({settings})" if name and settings else name or settings or "as it is"
 
 
 def _prose(text: str, *, indent: str = "") -> str:

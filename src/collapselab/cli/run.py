@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jsonargparse import ArgumentParser
+
 from collapselab.cli._answer import Answer, Told
-from collapselab.cli._parsing import add_fields, parsed, parser_of
+from collapselab.cli._parsing import parsed, parser_of
 from collapselab.cli._progress import progress
+from collapselab.cli._recipe import Flags, place_asked
 from collapselab.cli._runs import last_rows, row_document
 from collapselab.cli._table import paragraph
 from collapselab.core.errors import InputError, Interrupted
 from collapselab.records import Run, RunFolder, command_line
 
 if TYPE_CHECKING:
-    from collapselab.experiments import Experiment
+    from collapselab.experiments import Experiment, Recipe
 
 _HOME = Path("runs")
 """Where runs go that were not told where to."""
@@ -100,7 +103,36 @@ def _named(name: str, registry: Any) -> "tuple[Experiment, Path | None]":
 
 
 def _asked(entry: "Experiment", arguments: list[str], folder: Path | None) -> _Asked:
-    parser = parser_of(f"run {entry.name}", f"{entry.title}. Claim: {entry.claim}")
+    asked, resume = place_asked(arguments)
+    if asked is not None and folder is not None:
+        raise InputError(f"--out: the run folder was given already, {folder}, got {asked}")
+    out = folder if asked is None else Path(asked)
+    if resume and out is None:
+        raise InputError(f"--resume needs --out RUN, got none{_latest(entry.name)}")
+    # Flags that are not given are those of the run; one that is given and differs is refused further down.
+    stored = _stored(out, entry) if resume and out is not None else None
+    first, recipe = Flags(entry, lambda: _parser(entry)).parse(arguments, stored=stored)
+    options = {"overwrite": first.overwrite, "device": first.device, "threads": first.threads}
+    return _Asked(recipe, _next_free(entry.name) if out is None else out, first.resume, options)
+
+
+def recipe_asked(entry: "Experiment", arguments: list[str]) -> "Recipe":
+    """The recipe that some flags make.
+
+    Args:
+        entry: Its declaration.
+        arguments: What comes after its name.
+
+    Returns:
+        The recipe.
+    """
+    return Flags(entry, lambda: _parser(entry)).parse(arguments)[1]
+
+
+def _parser(entry: "Experiment") -> ArgumentParser:
+    parser = parser_of(
+        "train" if entry.name == "train" else f"run {entry.name}", f"{entry.title}. Claim: {entry.claim}"
+    )
     parser.add_argument("--config", action="config", help="a YAML file with any of these flags; flags win")
     parser.add_argument(
         "--out", type=str, metavar="FOLDER", help=f"the run folder; the next free {_HOME}/{entry.name}-N if not given"
@@ -109,20 +141,7 @@ def _asked(entry: "Experiment", arguments: list[str], folder: Path | None) -> _A
     parser.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of one operation; 1 if not given")
-    add_fields(parser, entry.cls)
-    first = parsed(parser, arguments)
-    if first.out is not None and folder is not None:
-        raise InputError(f"--out: the run folder was given already, {folder}, got {first.out}")
-    out = folder if first.out is None else Path(first.out)
-    if first.resume and out is None:
-        raise InputError(f"--resume needs --out RUN, got none{_latest(entry.name)}")
-    if first.resume and out is not None:
-        # Flags that are not given are those of the run; one that is given and differs is refused further down.
-        parser.set_defaults(_stored(out, entry))
-        first = parsed(parser, arguments)
-    recipe = entry.cls(**{field.name: first[field.name] for field in dataclasses.fields(entry.cls)})
-    options = {"overwrite": first.overwrite, "device": first.device, "threads": first.threads}
-    return _Asked(recipe, _next_free(entry.name) if out is None else out, first.resume, options)
+    return parser
 
 
 def _stored(folder: Path, entry: "Experiment") -> dict[str, Any]:
@@ -130,9 +149,7 @@ def _stored(folder: Path, entry: "Experiment") -> dict[str, Any]:
     if run.name != entry.name:
         raise InputError(f"{folder} holds a run of {run.name}, got a request to go on with {entry.name}")
     known = {field.name for field in dataclasses.fields(entry.cls)}
-    # JSON has lists where the fields have tuples.
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in run.config.items()}
-    return {name: value for name, value in values.items() if name in known}
+    return {name: value for name, value in run.config.items() if name in known}
 
 
 def _numbered(name: str) -> list[int]:

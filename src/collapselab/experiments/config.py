@@ -3,11 +3,106 @@
 import dataclasses
 import hashlib
 import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from collapselab.core.errors import InputError, UnknownName
+from collapselab.core.registry import Registry
 from collapselab.experiments._spec import REGISTRY, Experiment, Recipe
+from collapselab.records.flat import flattened
 from collapselab.records.schema import Run
+from collapselab.training._choice import chosen_from, settings_of
+from collapselab.training.parts import REGISTRIES
+
+
+@dataclass(frozen=True)
+class Part:
+    """A field of a recipe that has settings of its own.
+
+    Attributes:
+        registry: What it is chosen from; None if its class is fixed.
+        make: Its class; None if it is chosen from a registry.
+        optional: Whether it may be left out.
+    """
+
+    registry: Registry[Any] | None
+    make: type | None
+    optional: bool
+
+    @property
+    def kind(self) -> str:
+        """What it is called in messages."""
+        if self.registry is None:
+            return "settings"
+        return f"{self.registry.kind} or none" if self.optional else self.registry.kind
+
+    def settings(self, value: Any) -> dict[str, Any] | None:
+        """The part as a configuration holds it.
+
+        Args:
+            value: An instance, or None.
+
+        Returns:
+            Its settings, with ``name`` if it is chosen from a registry.
+        """
+        if value is None:
+            return None
+        if self.registry is not None:
+            return settings_of(self.registry, value)
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+    def value(self, settings: Mapping[str, Any] | str | None) -> Any:
+        """The part from what a configuration holds.
+
+        Args:
+            settings: What `settings` returned, or the name alone.
+
+        Returns:
+            An instance, or None.
+
+        Raises:
+            InputError: If there is no such name or setting.
+        """
+        if settings is None:
+            if self.optional:
+                return None
+            raise InputError("a part of this recipe must be chosen, got null")
+        if self.registry is not None:
+            return chosen_from(self.registry, settings)
+        if isinstance(settings, str):
+            raise InputError(f"this part must be a mapping of settings, got {settings!r}")
+        make: Any = self.make
+        known = [field.name for field in dataclasses.fields(make)]
+        for key in settings:
+            if key not in known:
+                raise InputError(f"{make.__name__.lower()} has the settings {', '.join(known)}, got {key!r}")
+        return make(**{name: _untupled(value) for name, value in settings.items()})
+
+
+def parts_of(recipe: type) -> dict[str, Part]:
+    """The fields of a recipe that have settings of their own.
+
+    Args:
+        recipe: A dataclass.
+
+    Returns:
+        Field to part.
+    """
+    found: dict[str, Part] = {}
+    for name, hint in typing.get_type_hints(recipe).items():
+        kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) or typing.get_args(hint) else (hint,)
+        for kind in kinds:
+            if isinstance(kind, type) and (kind in REGISTRIES or dataclasses.is_dataclass(kind)):
+                registry = REGISTRIES.get(kind)
+                found[name] = Part(registry, None if registry else kind, types.NoneType in kinds)
+    return {field.name: found[field.name] for field in dataclasses.fields(recipe) if field.name in found}
+
+
+def _untupled(value: Any) -> Any:
+    return tuple(_untupled(entry) for entry in value) if isinstance(value, list) else value
 
 
 def declared(recipe: Recipe) -> Experiment:
@@ -35,10 +130,12 @@ def config_of(recipe: Recipe) -> dict[str, Any]:
         recipe: A recipe.
 
     Returns:
-        Field to value; tuples are lists.
+        Field to value; tuples are lists, parts are mappings of their settings.
     """
+    parts = parts_of(type(recipe))
     fields = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}  # pyright: ignore[reportArgumentType]
-    return json.loads(json.dumps(fields, allow_nan=False))
+    plain = {name: parts[name].settings(value) if name in parts else value for name, value in fields.items()}
+    return json.loads(json.dumps(plain, allow_nan=False))
 
 
 def digest_of(name: str, config: dict[str, Any]) -> str:
@@ -74,8 +171,23 @@ def recipe_of(run: Run) -> Recipe:
     if known != run.config.keys():
         differing = ", ".join(sorted(known ^ run.config.keys()))
         raise InputError(f"the run was made by another version of {run.name}: fields that differ: {differing}")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in run.config.items()}
-    return entry.cls(**values)
+    return recipe_from(entry, run.config)
+
+
+def recipe_from(entry: Experiment, config: Mapping[str, Any]) -> Recipe:
+    """A recipe from a configuration.
+
+    Args:
+        entry: Its declaration.
+        config: What `config_of` returned, or any of its fields.
+
+    Returns:
+        The recipe.
+    """
+    parts = parts_of(entry.cls)
+    return entry.cls(
+        **{name: parts[name].value(value) if name in parts else _untupled(value) for name, value in config.items()}
+    )
 
 
 def require_same(config: dict[str, Any], run: Run, name: str) -> None:
@@ -91,7 +203,8 @@ def require_same(config: dict[str, Any], run: Run, name: str) -> None:
     """
     if run.name != name:
         raise InputError(f"the run to resume must be of {name}, got one of {run.name}")
-    differing = [key for key in sorted({*config, *run.config}) if config.get(key) != run.config.get(key)]
+    now, before = flattened(config), flattened(run.config)
+    differing = [key for key in sorted({*now, *before}) if now.get(key) != before.get(key)]
     if differing:
-        shown = "; ".join(f"{key} was {run.config.get(key)!r}, now {config.get(key)!r}" for key in differing)
+        shown = "; ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in differing)
         raise InputError(f"a run goes on with the settings it began with: {shown}")
