@@ -1,7 +1,9 @@
 """Heads: one file each. A head is linear in the features, trained or fixed; a neck prepares features."""
 
+from collapselab.training.heads._fixed import FixedHead, FixedLinear
 from collapselab.training.heads._neck import Neck
 from collapselab.training.heads._spec import HEADS, Head, head
 from collapselab.training.heads.learnable import Learnable
+from collapselab.training.heads.simplex_etf import SimplexETF
 
-__all__ = ["HEADS", "Head", "Learnable", "Neck", "head"]
+__all__ = ["HEADS", "FixedHead", "FixedLinear", "Head", "Learnable", "Neck", "SimplexETF", "head"]
