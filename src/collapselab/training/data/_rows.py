@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from collapselab.core.errors import InputError
-from collapselab.training.data._spec import Samples, Splits
+from collapselab.training.data._spec import Splits
 
 
 def class_counts(y: Tensor, num_classes: int) -> Tensor:
@@ -56,21 +56,8 @@ def with_training_rows(splits: Splits, rows: Tensor) -> Splits:
         rows: Indices (m,) of the training samples to keep, in their new order.
 
     Returns:
-        New splits; the test split is the old one.
+        New splits; the test split is the old one, and so is the standardisation.
     """
     train = splits.train
     rows = rows.to(train.y.device)
-    return replace(splits, train=replace(train, x=train.x[rows], y=train.y[rows]))
-
-
-def relabelled(samples: Samples, y: Tensor) -> Samples:
-    """The same inputs with other labels.
-
-    Args:
-        samples: Inputs and their labels.
-        y: New labels (n,).
-
-    Returns:
-        New samples that share the inputs.
-    """
-    return replace(samples, y=y.to(samples.y))
+    return replace(splits, train=train.subset(rows))
