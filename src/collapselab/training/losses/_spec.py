@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from torch import Tensor
 
@@ -38,6 +38,14 @@ class Loss(ABC):
 
     separable: ClassVar[bool] = True
     """Whether the loss of a sample depends on that sample alone, and not on the others in its batch."""
+
+    weighable: ClassVar[bool] = True
+    """Whether a factor on the losses of a class says how much that class counts."""
+
+    @property
+    def head_role(self) -> Literal["joint", "probe", "untrained"]:
+        """How the head learns: with the features, as a probe of features that it cannot change, or not at all."""
+        return "joint"
 
     @property
     def layers(self) -> tuple[str, ...]:

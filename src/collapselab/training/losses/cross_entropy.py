@@ -12,7 +12,12 @@ from collapselab.training.losses._spec import Loss, Outputs, loss
 @loss("cross_entropy", label="cross-entropy", source="papyan2020")
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
-    r"""Minus the logarithm of the softmax probability of the true class, in nats."""
+    r"""Minus the logarithm of the softmax probability of the true class, in nats.
+
+    At least 0, and 0 only in the limit of infinite logits. With free features, n a class, decay $\lambda_W$ on the head
+    and $\lambda_H$ on the features (Zhu et al. 2021), $c=\sqrt{n\lambda_W\lambda_H}$: zero if $cK\ge1$, else a simplex
+    ETF whose probabilities are $1-(K-1)c$ for the true class and c for every other.
+    """
 
     unit: ClassVar[str] = "nat"
 

@@ -1,4 +1,4 @@
-"""Squared error to one-hot labels."""
+"""Squared error to one-hot labels, summed over classes."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +14,9 @@ from collapselab.training.losses._spec import Loss, Outputs, loss
 class HalfSquaredError(Loss):
     r"""Half the squared distance of the logits to the one-hot vector of the true class, summed over classes.
 
-    Summed and not averaged over the K classes: `torch.nn.MSELoss` is 2 / K times this.
+    Summed and not averaged over the K classes: `torch.nn.MSELoss` is 2 / K times this. At least 0, at $z=e_y$. With
+    free features, n a class, and decay, $c=K\sqrt{n\lambda_W\lambda_H}<1$: without bias the class means are orthogonal
+    and $z=(1-c)e_y$; with a free bias they are a simplex ETF.
     """
 
     unit: ClassVar[str] = "1"
