@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from collapselab.core.registry import Registry
 from collapselab.training._choice import Choice, declare
-from collapselab.training.losses import Outputs
+from collapselab.training.losses import Loss, Outputs
 
 Each = Callable[[Outputs, Tensor], Tensor]
 """Outputs and labels of n samples to n numbers."""
@@ -39,7 +39,8 @@ class Work(Protocol):
             each: What is averaged instead of the plan's loss.
 
         Returns:
-            Sum of the n losses without the weights, 0-d and detached, still on the device.
+            Sum of the n losses of the rows of all processes, the same in each; with penalty and class weights but
+            without the factors `weights`. 0-d and detached, still on the device.
         """
         ...
 
@@ -50,7 +51,7 @@ class Work(Protocol):
             each: What is computed instead of the plan's loss.
 
         Returns:
-            (n,) numbers.
+            (n,) numbers, all of them in every process.
         """
         ...
 
@@ -71,6 +72,20 @@ class Optimiser(ABC):
     def draws(self) -> int:
         """Independent minibatches that a step draws."""
         return 1
+
+    def check(
+        self, *, network: nn.Module, loss: Loss, penalty: Loss | None, class_weights: bool, clipping: bool
+    ) -> None:
+        """Refuse, before the first step, what this optimiser is not defined for; here nothing.
+
+        Args:
+            network: What is trained.
+            loss: What is minimised.
+            penalty: What is added to it.
+            class_weights: Whether classes weigh differently in the loss.
+            clipping: Whether gradients are clipped.
+        """
+        del network, loss, penalty, class_weights, clipping
 
     @abstractmethod
     def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:

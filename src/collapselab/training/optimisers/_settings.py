@@ -1,0 +1,81 @@
+"""Checks that several optimisers share: of their settings, and of what they are asked to train."""
+
+from torch import nn
+
+from collapselab.core import checks
+from collapselab.core.errors import InputError
+
+# Layers whose output for one sample depends on the others of its batch; SyncBatchNorm is among them.
+_BATCH_NORM = nn.modules.batchnorm._BatchNorm
+
+
+def share(value: float, name: str) -> float:
+    """A number in [0, 1).
+
+    Args:
+        value: What the caller gave.
+        name: Its name in messages.
+
+    Returns:
+        The number.
+
+    Raises:
+        InputError: If it lies outside.
+    """
+    if checks.real(value, name, at_least=0) >= 1:
+        raise InputError(f"{name} must lie in [0, 1), got {value!r}")
+    return float(value)
+
+
+def flag(value: bool, name: str) -> bool:
+    """True or False.
+
+    Args:
+        value: What the caller gave.
+        name: Its name in messages.
+
+    Returns:
+        The flag.
+
+    Raises:
+        InputError: If it is anything else.
+    """
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be true or false, got {value!r}")
+    return value
+
+
+def no_batch_norm(network: nn.Module, optimiser: str, *, because: str) -> None:
+    """Refuse networks that normalise over the batch.
+
+    Args:
+        network: What is to be trained.
+        optimiser: Key of the optimiser.
+        because: Why it cannot.
+
+    Raises:
+        InputError: If there is such a layer; the message names the first.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, _BATCH_NORM):
+            raise InputError(
+                f"the optimiser {optimiser} needs a network without batch normalisation, because {because}; "
+                f"got {type(module).__name__} at {name or 'the top'}"
+            )
+
+
+def no_clipping(clipping: bool, optimiser: str) -> None:
+    """Refuse clipped gradients.
+
+    Args:
+        clipping: Whether gradients are to be clipped.
+        optimiser: Key of the optimiser.
+
+    Raises:
+        InputError: If they are.
+    """
+    if clipping:
+        raise InputError(
+            f"the optimiser {optimiser} needs gradients that are not clipped: "
+            "a clipped gradient is not that of the loss that it evaluates"
+        )

@@ -1,0 +1,56 @@
+"""Adam: steps scaled by running moments of the gradient."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from collapselab.core import checks
+from collapselab.training.optimisers._settings import share
+from collapselab.training.optimisers._spec import Optimiser, optimiser
+
+
+@optimiser("adam", label="Adam", source="kingma2015")
+@dataclass(frozen=True)
+class Adam(Optimiser):
+    """Adam as published; weight decay is part of the gradient, and is scaled with it.
+
+    Attributes:
+        learning_rate: Rate before any cut.
+        beta1: Share of the running mean of the gradient that is kept in a step.
+        beta2: Share of the running mean of its square that is kept.
+        epsilon: Added to the root of that mean.
+        weight_decay: Coefficient of one half of the squared norm of the parameters, in the loss.
+    """
+
+    learning_rate: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        checks.real(self.learning_rate, "learning_rate", above=0)
+        share(self.beta1, "beta1")
+        share(self.beta2, "beta2")
+        checks.real(self.epsilon, "epsilon", above=0)
+        checks.real(self.weight_decay, "weight_decay", at_least=0)
+
+    def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
+        """The optimiser.
+
+        Args:
+            groups: Parameter groups.
+
+        Returns:
+            A new optimiser.
+        """
+        return torch.optim.Adam(
+            list(groups),
+            lr=self.learning_rate,
+            betas=(self.beta1, self.beta2),
+            eps=self.epsilon,
+            weight_decay=self.weight_decay,
+        )
