@@ -1,5 +1,6 @@
 """Data sets: split, balance, standardisation, randomness."""
 
+import json
 import random
 
 import numpy as np
@@ -9,14 +10,18 @@ import torch
 from collapselab.core.cite import references
 from collapselab.core.errors import InputError, UnknownName
 from collapselab.training import DATA, Samples
+from collapselab.training._choice import chosen_from, settings_of
 from collapselab.training.data import balanced_split
 from tolerances import EXACT, Relative
 
 # float32 inputs: their mean and standard deviation are those of the float64 inputs up to rounding.
 ROUNDED = Relative("float32 inputs", 1e-6)
 
+# Those that need a file or a download have tests of their own.
+AT_HAND = [name for name, choice in DATA.items() if choice.make.comes_along]
 
-@pytest.mark.parametrize("name", DATA)
+
+@pytest.mark.parametrize("name", AT_HAND)
 def test_contract(name: str, generator: torch.Generator) -> None:
     """What every data set keeps: balance, disjoint and standardised splits, and no draw from a global generator."""
     choice = DATA[name]
@@ -39,10 +44,32 @@ def test_contract(name: str, generator: torch.Generator) -> None:
     again = make(samples_per_class=30).load(torch.Generator().manual_seed(0))
     EXACT.check(again.train.x, splits.train.x)
     EXACT.check(again.test.y, splits.test.y)
+    other = make(samples_per_class=30).load(torch.Generator().manual_seed(1))
+    assert not torch.equal(other.train.x, splits.train.x)
+
+
+@pytest.mark.parametrize("name", AT_HAND)
+def test_no_training_sample_is_tested(name: str, generator: torch.Generator) -> None:
+    splits = DATA[name].make(samples_per_class=30).load(generator)
+    rows = torch.cat([splits.train.x, splits.test.x]).flatten(1)
+    assert len(rows.unique(dim=0)) == len(rows)
+
+
+@pytest.mark.parametrize("name", AT_HAND)
+def test_settings_round_trip(name: str) -> None:
+    chosen = DATA[name].make(samples_per_class=7)
+    assert chosen_from(DATA, json.loads(json.dumps(settings_of(DATA, chosen)))) == chosen
 
 
 @pytest.mark.parametrize(
-    ("name", "train", "test", "shape"), [("digits", 1200, 597, (1, 8, 8)), ("mnist1d", 4000, 1000, (1, 40))]
+    ("name", "train", "test", "shape"),
+    [
+        ("digits", 1200, 597, (1, 8, 8)),
+        ("mnist1d", 4000, 1000, (1, 40)),
+        ("templates1d", 4000, 1000, (1, 40)),
+        ("gaussian", 4000, 1000, (32,)),
+        ("geomnist", 1440, 360, (1, 32, 32)),
+    ],
 )
 def test_default_sizes(name: str, train: int, test: int, shape: tuple[int, ...], generator: torch.Generator) -> None:
     splits = DATA[name].make().load(generator)
@@ -60,7 +87,7 @@ def test_every_sample_is_in_one_split(generator: torch.Generator) -> None:
     EXACT.check(ranks % 3, torch.cat([splits.train.y, splits.test.y]))
 
 
-@pytest.mark.parametrize("name", DATA)
+@pytest.mark.parametrize("name", AT_HAND)
 @pytest.mark.parametrize("bad", [0, -1, 2.0, "many"])
 def test_bad_samples_per_class(name: str, bad: object) -> None:
     with pytest.raises(InputError, match="samples_per_class must be an integer of at least 1"):

@@ -1,9 +1,11 @@
 """MNIST-1D: ten one-dimensional shapes, shifted, scaled, sheared and noisy, generated on the spot."""
 
+import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from collapselab.core import checks, extras
 from collapselab.core.random import preserved_randomness
@@ -14,6 +16,8 @@ from collapselab.training.data._spec import DataSet, Splits, balanced_split, dat
 @dataclass(frozen=True)
 class Mnist1d(DataSet):
     """5000 signals of length 40 in ten classes, generated with the seed of the published set and standardised.
+
+    More signals of the same kind come from the data set templates1d with the templates mnist1d.
 
     Attributes:
         samples_per_class: Training signals of each class; all others are for testing.
@@ -40,9 +44,14 @@ class Mnist1d(DataSet):
         Returns:
             Both splits on the CPU.
         """
-        mnist1d = extras.require("mnist1d.data", extra="train", purpose="the MNIST-1D data set")
-        with preserved_randomness():  # it seeds the global generators
-            made = mnist1d.make_dataset(mnist1d.get_dataset_args())
-        x = torch.cat([torch.from_numpy(made["x"]), torch.from_numpy(made["x_test"])]).unsqueeze(1)
-        y = torch.cat([torch.from_numpy(made["y"]), torch.from_numpy(made["y_test"])]).long()
+        x, y = _published()
         return balanced_split(x, y, per_class=self.samples_per_class, num_classes=self.num_classes, generator=generator)
+
+
+@functools.cache  # seconds to make, always the same
+def _published() -> tuple[Tensor, Tensor]:
+    mnist1d = extras.require("mnist1d.data", extra="train", purpose="the MNIST-1D data set")
+    with preserved_randomness():  # it seeds the global generators
+        made = mnist1d.make_dataset(mnist1d.get_dataset_args())
+    x = torch.cat([torch.from_numpy(made["x"]), torch.from_numpy(made["x_test"])]).unsqueeze(1)
+    return x, torch.cat([torch.from_numpy(made["y"]), torch.from_numpy(made["y_test"])]).long()
