@@ -64,18 +64,23 @@ def no_batch_norm(network: nn.Module, optimiser: str, *, because: str) -> None:
             )
 
 
-def no_clipping(clipping: bool, optimiser: str) -> None:
-    """Refuse clipped gradients.
+def same_loss_each_time(optimiser: str, *, clipping: bool, augmentation: bool) -> None:
+    """Refuse what makes loss and gradient disagree from one evaluation to the next.
 
     Args:
-        clipping: Whether gradients are to be clipped.
         optimiser: Key of the optimiser.
+        clipping: Whether gradients are to be clipped.
+        augmentation: Whether inputs are to be changed at random.
 
     Raises:
-        InputError: If they are.
+        InputError: If either is asked for.
     """
     if clipping:
         raise InputError(
             f"the optimiser {optimiser} needs gradients that are not clipped: "
             "a clipped gradient is not that of the loss that it evaluates"
+        )
+    if augmentation:
+        raise InputError(
+            f"the optimiser {optimiser} needs the same inputs in each evaluation, got an augmentation that draws anew"
         )

@@ -74,7 +74,14 @@ class Optimiser(ABC):
         return 1
 
     def check(
-        self, *, network: nn.Module, loss: Loss, penalty: Loss | None, class_weights: bool, clipping: bool
+        self,
+        *,
+        network: nn.Module,
+        loss: Loss,
+        penalty: Loss | None,
+        class_weights: bool,
+        clipping: bool,
+        augmentation: bool,
     ) -> None:
         """Refuse, before the first step, what this optimiser is not defined for; here nothing.
 
@@ -84,8 +91,9 @@ class Optimiser(ABC):
             penalty: What is added to it.
             class_weights: Whether classes weigh differently in the loss.
             clipping: Whether gradients are clipped.
+            augmentation: Whether inputs are changed at random.
         """
-        del network, loss, penalty, class_weights, clipping
+        del network, loss, penalty, class_weights, clipping, augmentation
 
     @abstractmethod
     def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:

@@ -12,7 +12,7 @@ from collapselab.core.errors import InputError
 from collapselab.training.losses import Loss
 from collapselab.training.optimisers._closure import whole_set
 from collapselab.training.optimisers._runge_kutta import PAIRS, Flow
-from collapselab.training.optimisers._settings import no_clipping
+from collapselab.training.optimisers._settings import same_loss_each_time
 from collapselab.training.optimisers._spec import Optimiser, Work, optimiser
 
 
@@ -59,9 +59,16 @@ class GradientFlow(Optimiser):
         checks.real(self.absolute_tolerance, "absolute_tolerance", above=0)
 
     def check(
-        self, *, network: nn.Module, loss: Loss, penalty: Loss | None, class_weights: bool, clipping: bool
+        self,
+        *,
+        network: nn.Module,
+        loss: Loss,
+        penalty: Loss | None,
+        class_weights: bool,
+        clipping: bool,
+        augmentation: bool,
     ) -> None:
-        """Refuse clipped gradients.
+        """Refuse clipped gradients and random inputs.
 
         Args:
             network: What is trained.
@@ -69,9 +76,10 @@ class GradientFlow(Optimiser):
             penalty: What is added to it.
             class_weights: Whether classes weigh differently in the loss.
             clipping: Whether gradients are clipped.
+            augmentation: Whether inputs are changed at random.
         """
         del network, loss, penalty, class_weights
-        no_clipping(clipping, "gradient_flow")
+        same_loss_each_time("gradient_flow", clipping=clipping, augmentation=augmentation)
 
     def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
         """The optimiser.

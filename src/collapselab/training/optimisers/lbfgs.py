@@ -12,7 +12,7 @@ from collapselab.core import checks
 from collapselab.training.losses import Loss
 from collapselab.training.optimisers._closure import Closure, decayed, slope_of, whole_set
 from collapselab.training.optimisers._line_search import Probe, StrongWolfe, search
-from collapselab.training.optimisers._settings import no_clipping
+from collapselab.training.optimisers._settings import same_loss_each_time
 from collapselab.training.optimisers._spec import Optimiser, Work, optimiser
 
 
@@ -47,9 +47,16 @@ class LBFGS(Optimiser):
         checks.whole(self.evaluations, "evaluations", at_least=1)
 
     def check(
-        self, *, network: nn.Module, loss: Loss, penalty: Loss | None, class_weights: bool, clipping: bool
+        self,
+        *,
+        network: nn.Module,
+        loss: Loss,
+        penalty: Loss | None,
+        class_weights: bool,
+        clipping: bool,
+        augmentation: bool,
     ) -> None:
-        """Refuse clipped gradients.
+        """Refuse clipped gradients and random inputs.
 
         Args:
             network: What is trained.
@@ -57,9 +64,10 @@ class LBFGS(Optimiser):
             penalty: What is added to it.
             class_weights: Whether classes weigh differently in the loss.
             clipping: Whether gradients are clipped.
+            augmentation: Whether inputs are changed at random.
         """
         del network, loss, penalty, class_weights
-        no_clipping(clipping, "lbfgs")
+        same_loss_each_time("lbfgs", clipping=clipping, augmentation=augmentation)
 
     def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
         """The optimiser.

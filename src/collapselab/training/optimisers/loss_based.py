@@ -76,7 +76,14 @@ class LossBased(Optimiser):
         checks.real(self.largest_ratio, "largest_ratio", above=1)
 
     def check(
-        self, *, network: nn.Module, loss: Loss, penalty: Loss | None, class_weights: bool, clipping: bool
+        self,
+        *,
+        network: nn.Module,
+        loss: Loss,
+        penalty: Loss | None,
+        class_weights: bool,
+        clipping: bool,
+        augmentation: bool,
     ) -> None:
         """Refuse what is not the plain cross-entropy of a network without batch normalisation.
 
@@ -86,11 +93,12 @@ class LossBased(Optimiser):
             penalty: What is added to it.
             class_weights: Whether classes weigh differently in the loss.
             clipping: Whether gradients are clipped.
+            augmentation: Whether inputs are changed at random.
 
         Raises:
             InputError: If it is anything else.
         """
-        del clipping
+        del clipping, augmentation
         if type(loss) is not LOSSES["cross_entropy"].make or penalty is not None or class_weights:
             extra = " with class weights" if class_weights else "" if penalty is None else " with a penalty"
             raise InputError(

@@ -46,7 +46,14 @@ class NoisyGradientDescent(Optimiser):
         checks.real(self.weight_decay, "weight_decay", at_least=0)
 
     def check(
-        self, *, network: nn.Module, loss: Loss, penalty: Loss | None, class_weights: bool, clipping: bool
+        self,
+        *,
+        network: nn.Module,
+        loss: Loss,
+        penalty: Loss | None,
+        class_weights: bool,
+        clipping: bool,
+        augmentation: bool,
     ) -> None:
         """Refuse what has no gradient of a single sample.
 
@@ -56,11 +63,12 @@ class NoisyGradientDescent(Optimiser):
             penalty: What is added to it.
             class_weights: Whether classes weigh differently in the loss.
             clipping: Whether gradients are clipped.
+            augmentation: Whether inputs are changed at random.
 
         Raises:
             InputError: If samples of a batch depend on each other.
         """
-        del class_weights, clipping
+        del class_weights, clipping, augmentation
         no_batch_norm(network, "noisy_gradient_descent", because="its noise is made of the gradients of single samples")
         for part in (loss, penalty):
             if part is not None and not part.separable:
