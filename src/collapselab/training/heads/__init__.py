@@ -3,7 +3,22 @@
 from collapselab.training.heads._fixed import FixedHead, FixedLinear
 from collapselab.training.heads._neck import Neck
 from collapselab.training.heads._spec import HEADS, Head, head
+from collapselab.training.heads.cosine import Cosine
+from collapselab.training.heads.cube import Cube
 from collapselab.training.heads.learnable import Learnable
+from collapselab.training.heads.orthoplex import Orthoplex
 from collapselab.training.heads.simplex_etf import SimplexETF
 
-__all__ = ["HEADS", "FixedHead", "FixedLinear", "Head", "Learnable", "Neck", "SimplexETF", "head"]
+__all__ = [
+    "HEADS",
+    "Cosine",
+    "Cube",
+    "FixedHead",
+    "FixedLinear",
+    "Head",
+    "Learnable",
+    "Neck",
+    "Orthoplex",
+    "SimplexETF",
+    "head",
+]

@@ -18,7 +18,7 @@ Orientation = Literal["axes", "blocks", "random"]
 @head("simplex_etf", label="fixed simplex ETF", source="zhu2021")
 @dataclass(frozen=True)
 class SimplexETF(FixedHead):
-    r"""K fixed class vectors with pairwise cosine -1/(K-1), in d >= K-1 dimensions.
+    """K fixed class vectors with pairwise cosine -1/(K-1), in d >= K-1 dimensions.
 
     Features that are not negative (behind a ReLU) can only match a simplex up to a shift if it fits into the orthant:
     that along the axes, and that in blocks, do; one turned at random in general does not, and then the class means
@@ -29,10 +29,10 @@ class SimplexETF(FixedHead):
         bias: Whether logits have a bias, which is trained and starts at zero.
         reserve: Number of class vectors, at least K; None for K. Those beyond the K classes of the data wait for
             classes to come: they give logits like the others, and until such classes come they are only pushed away.
-        orientation: ``axes`` for the centred axes $\sqrt{K/(K-1)}\,(I-\tfrac1K\mathbf 1\mathbf 1^\top)$, with zeros
-            for features beyond the K-th, which then get no signal; ``blocks`` for the same with each axis spread over
-            an equal share of all features; ``random`` for a uniformly random rotation or reflection. At d = K-1, where
-            no orthant holds it, the first two give one and the same fixed position.
+        orientation: ``axes`` for the centred axes, sqrt(K/(K-1)) (I - 11'/K), with zeros for features beyond the K-th,
+            which then get no signal; ``blocks`` for the same with each axis spread over an equal share of all features;
+            ``random`` for a uniformly random rotation or reflection. At d = K-1, where no orthant holds it, the first
+            two give one and the same fixed position.
     """
 
     orientation: Orientation = "axes"
