@@ -1,7 +1,8 @@
-"""Data sets, one file each, and what is done to their samples: standardised, augmented, held in memory where they fit."""
+"""Data sets, one file each, and what is done to their samples: standardised, augmented, in memory where they fit."""
 
 from collapselab.training.data._spec import (
     DATA,
+    EVALUATION_BATCH,
     DataSet,
     Samples,
     Scaling,
@@ -14,6 +15,7 @@ from collapselab.training.data.augmentation import Augmentation
 
 __all__ = [
     "DATA",
+    "EVALUATION_BATCH",
     "Augmentation",
     "DataSet",
     "Samples",

@@ -139,9 +139,8 @@ class Samples:
         whole = not (isinstance(self.x, Tensor) and self.x.is_floating_point())
         if whole != (self.scaling is not None):
             stored = self.x.dtype if isinstance(self.x, Tensor) else "inputs made on demand"
-            raise InputError(
-                f"scaling must be given for uint8 inputs and for no others, got {self.scaling} for {stored}"
-            )
+            given = "none" if self.scaling is None else "one"
+            raise InputError(f"scaling must be given for uint8 inputs and for no others, got {given} for {stored}")
 
     def __len__(self) -> int:
         return self.y.shape[0]
