@@ -6,12 +6,12 @@ from types import ModuleType
 from collapselab.core.errors import MissingExtra
 
 
-def require(module: str, *, extra: str, purpose: str) -> ModuleType:
+def require(module: str, *, extra: str | None, purpose: str) -> ModuleType:
     """Import an optional module, or say how to install it.
 
     Args:
         module: Dotted name of the module.
-        extra: The extra of collapselab that brings it.
+        extra: The extra of collapselab that brings it; None if it has to be installed by itself.
         purpose: What it is needed for, as a noun phrase for the message.
 
     Returns:
@@ -27,5 +27,6 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         # A module that is there but misses one of its own imports is a different fault: show it as it is.
         if error.name is not None and not f"{module}.".startswith(f"{error.name}."):
             raise
-        message = f"{purpose} needs {module.split('.')[0]}: pip install 'collapselab[{extra}]'"
-        raise MissingExtra(message) from error
+        package = module.split(".")[0]
+        wanted = package if extra is None else f"'collapselab[{extra}]'"
+        raise MissingExtra(f"{purpose} needs {package}: pip install {wanted}") from error

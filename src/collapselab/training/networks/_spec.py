@@ -6,8 +6,6 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from collapselab.core import checks
-from collapselab.core.errors import InputError
 from collapselab.core.registry import Registry
 from collapselab.training._choice import Choice, declare
 from collapselab.training.heads import Head, Learnable, Neck
@@ -86,7 +84,7 @@ class Network(ABC):
             The network on the CPU.
         """
         body, num_features = self.body(shape)
-        between = None if neck is None else neck.build(num_features)
+        between, num_features = (None, num_features) if neck is None else neck.build(num_features)
         return Classifier(body, (Learnable() if head is None else head).build(num_features, num_classes), between)
 
 
@@ -107,18 +105,3 @@ def network(name: str, *, label: str, source: str) -> Callable[[type[C]], type[C
         A decorator that returns the class unchanged.
     """
     return declare(NETWORKS, name, label=label, source=source)
-
-
-def check_widths(widths: object) -> None:
-    """Refuse widths that are no sequence of positive integers.
-
-    Args:
-        widths: What the caller gave.
-
-    Raises:
-        InputError: If there is none, or one is not a positive integer.
-    """
-    if not isinstance(widths, tuple) or not widths:
-        raise InputError(f"widths must be one positive integer for each hidden layer, got {widths!r}")
-    for width in widths:
-        checks.whole(width, "every entry of widths", at_least=1)
