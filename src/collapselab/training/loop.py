@@ -1,4 +1,7 @@
-"""The one training loop, through Lightning Fabric. It moves a network; it measures nothing and writes nothing."""
+"""The one training loop, on one process or several. It moves a network; it measures nothing and writes nothing.
+
+A step never waits for the device: sums stay there, and become numbers at the end of an epoch.
+"""
 
 import math
 from collections.abc import Iterator
@@ -6,17 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from collapselab.core import extras
 from collapselab.core.errors import InputError, NotConverged
 from collapselab.training.data import Splits
-from collapselab.training.environment import quiet_fabric
+from collapselab.training.data._samples import EVALUATION_BATCH
+from collapselab.training.environment import alone
+from collapselab.training.gradient import Gradient
 from collapselab.training.losses import Outputs
 from collapselab.training.networks import Classifier
 from collapselab.training.optimisers import Each
-from collapselab.training.plan import Plan, layers_of, parameter_groups
+from collapselab.training.plan import Plan, parameter_groups
+from collapselab.training.preparation import converted, prepared, require_possible
+from collapselab.training.sharding import Processes, gathered, same_start, share
 from collapselab.training.stop import Stop
+from collapselab.training.watched import Watched
 
 __all__ = ["Plan", "Progress", "Stop", "Training", "Watched", "parameter_groups", "require_finite"]
 
@@ -30,109 +37,95 @@ class Progress:
         step: Steps done.
         loss: Mean training loss of the epoch that this step completed, in train mode; None within an epoch.
         learning_rate: Rate of this step.
+        last: Whether the training ends with this step.
     """
 
     epoch: int
     step: int
     loss: float | None
     learning_rate: float
-
-
-class Watched(nn.Module):
-    """A classifier that gives all that a loss may look at.
-
-    Args:
-        network: The classifier.
-        layers: Names of the stages of its body whose outputs are kept; ``*`` for all.
-    """
-
-    def __init__(self, network: Classifier, layers: tuple[str, ...] = ()) -> None:
-        super().__init__()
-        self.network = network
-        names = [name for name, _ in network.body.named_children()]
-        self._wanted = tuple(names) if "*" in layers else layers
-        for name in self._wanted:
-            if name not in names:
-                raise InputError(f"layers must be stages of the body, {', '.join(names)}, got {name!r}")
-
-    def look(self, x: Tensor) -> Outputs:
-        """What the network makes of inputs.
-
-        Args:
-            x: Inputs (n, ...).
-
-        Returns:
-            All that was asked for.
-        """
-        return Outputs(**self(x))
-
-    def forward(self, x: Tensor) -> dict[str, Any]:
-        """The fields of `Outputs`, in a dictionary that Fabric can convert.
-
-        Args:
-            x: Inputs (n, ...).
-
-        Returns:
-            Logits, features, the head and the layers.
-        """
-        kept: dict[str, Any] = {}
-        hooks = [
-            self.network.body.get_submodule(name).register_forward_hook(
-                lambda _module, _inputs, output, name=name: kept.__setitem__(name, output)
-            )
-            for name in self._wanted
-        ]
-        try:
-            h = self.network.features(x)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        head = self.network.head
-        found: dict[str, Any] = {"logits": head(h), "features": h, "weight": head.weight, "layers": kept}
-        return found if head.bias is None else found | {"bias": head.bias}
+    last: bool = False
 
 
 class Training:
     """A network, its data and its optimiser, somewhere between the first step and the last.
 
+    In several processes each holds all of this, does its share of every minibatch, and ends each step with the same
+    weights; what `state` gives is then the same too, and any one of them may keep it without the others.
+
     Args:
-        network: The network, freshly initialised.
-        data: Training and test data.
+        network: The network, freshly initialised; it is moved, and in several processes given the weights of the first.
+        data: Training and test data, the same in all processes.
         plan: How to train.
-        order: Decides the order of the samples in each epoch.
-        device: Where to compute.
+        order: On the CPU; decides the order of the samples in each epoch, and its seed the augmentation.
+        device: Where to compute; may be left out with `fabric`.
+        fabric: The processes, from `processes.launch`; by default this one alone.
+
+    Attributes:
+        network: The network.
+        watched: The network as losses look at it.
+        data: The data, on the device.
+        plan: How it is trained.
+        fabric: The processes.
+        epoch: Epochs done.
+        step: Steps done.
+        learning_rate: Rate of the last step; None before the first.
+        stopped: Whether a stop rule has ended the training.
+        rows: Minibatches of the last step.
+        generator: What `order` was.
     """
 
     def __init__(
-        self, network: Classifier, data: Splits, plan: Plan, *, order: torch.Generator, device: torch.device
+        self,
+        network: Classifier,
+        data: Splits,
+        plan: Plan,
+        *,
+        order: torch.Generator,
+        device: torch.device | None = None,
+        fabric: Processes | None = None,
     ) -> None:
-        self._batches = plan.batches(len(data.train))
-        fabric_module = extras.require("lightning.fabric", extra="train", purpose="training")
-        with quiet_fabric():
-            index = device.index or 0
-            devices = 1 if device.type == "cpu" else [index]
-            self._fabric = fabric_module.Fabric(accelerator=device.type, devices=devices)
-            self._optimiser = plan.optimiser.build(parameter_groups(network, plan.decay_on))
-            self._module, self._stepper = self._fabric.setup(Watched(network, layers_of(plan)), self._optimiser)
-        self.network = network
-        self.watched: Watched = self._module.module
-        self.data = data.to(device)
+        if fabric is None and device is None:
+            raise InputError("device must be given where fabric is not")
+        self.fabric = alone(device or torch.device("cpu")) if fabric is None else fabric
         self.plan = plan
         self.generator = order
-        self._device = device
+        self._labels = data.train.y.cpu()
+        self._num_classes = data.num_classes
+        self._batches = plan.batches(self._epoch_size())
+        self.network = prepared(network, plan, self.fabric, shape=data.shape)
+        require_possible(self.network, plan, self.fabric)
+        self.data = converted(data.to(self.fabric.device), plan)
+        same_start(self.network, order, self.fabric)
+        self._optimiser = plan.optimiser.build(parameter_groups(self.network, plan.decay_on))
+        self._gradient = Gradient(self.network, self.data, plan, self.fabric, seed=order.initial_seed())
+        self.watched = self._gradient.watched
         self.epoch = 0
         self.step = 0
         self.learning_rate: float | None = None
+        self.stopped = False
         self.rows: tuple[Tensor, ...] = ()
         self._batch = 0  # steps done in the epoch that is under way
         self._order = torch.empty(0, dtype=torch.int64)
-        self._loss_sum = torch.zeros((), device=device)
+        self._order_there = self._order  # the same on the device
+        self._loss_sum = self._gradient.zero()
         self._seen = 0  # samples in that sum
+        self._clean_epochs = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.stopped or self.epoch >= self.plan.epochs
+
+    def _epoch_size(self) -> int:
+        balance = self.plan.balance
+        return len(self._labels) if balance is None else balance.epoch_size(self._labels, self._num_classes)
 
     def steps(self) -> Iterator[Progress]:
-        """Train to the end of the plan.
+        """Train to the end of the plan, or until one of its stop rules applies.
 
-        Between two items nothing is under way: there the state may be taken or the training left.
+        Between two items nothing is under way: there the state may be taken or the training left. In several processes
+        all must go through the items together.
 
         Yields:
             Where it stands after each step.
@@ -140,12 +133,13 @@ class Training:
         Raises:
             NotConverged: If the loss is no longer finite.
         """
-        while self.epoch < self.plan.epochs:
+        while not self.done:
             rate = self._set_rate()
             if self._batch == 0:
                 self._begin_epoch()
             self.rows = self._drawn()
-            self._loss_sum += self.plan.optimiser.step(self, self._stepper)
+            self._gradient.begin_step(self.step, self.rows)
+            self._loss_sum += self.plan.optimiser.step(self, self._optimiser)
             self._seen += sum(len(rows) for rows in self.rows)
             self._batch += 1
             self.step += 1
@@ -160,16 +154,26 @@ class Training:
 
     def _begin_epoch(self) -> None:
         draws = 1 if self.plan.optimiser.full_batch else self.plan.optimiser.draws
-        total = len(self.data.train)
-        self._order = torch.stack([torch.randperm(total, generator=self.generator) for _ in range(draws)])
+        self._set_order(torch.stack([self._one_order() for _ in range(draws)]))
         self._loss_sum.zero_()
+        self._gradient.wrong.zero_()
         self._seen = 0
+
+    def _one_order(self) -> Tensor:
+        if self.plan.balance is not None:
+            return self.plan.balance.order(self._labels, self._num_classes, self.generator)
+        return torch.randperm(len(self._labels), generator=self.generator)
+
+    def _set_order(self, order: Tensor) -> None:
+        """Keep the order of an epoch here and on the device: moved with each batch, every step would wait for it."""
+        self._order = order
+        self._order_there = order.to(self.fabric.device)
 
     def _drawn(self) -> tuple[Tensor, ...]:
         if self.plan.optimiser.full_batch:
-            return (torch.arange(len(self.data.train), device=self._device),)
+            return (torch.arange(len(self._labels), device=self.fabric.device),)
         at = slice(self._batch * self.plan.batch_size, (self._batch + 1) * self.plan.batch_size)
-        return tuple(order[at].to(self._device) for order in self._order)
+        return tuple(self._order_there[:, at])
 
     def accumulate(self, rows: Tensor, *, weights: Tensor | None = None, each: Each | None = None) -> Tensor:
         """Add the gradient of the weighted mean loss of some samples; see `optimisers.Work`.
@@ -182,15 +186,10 @@ class Training:
         Returns:
             Sum of the losses.
         """
-        x, y = self.data.train.take(rows)
-        self._module.train()
-        losses = (self.losses if each is None else each)(Outputs(**self._module(x)), y)
-        weighted = losses if weights is None else losses * weights
-        self._fabric.backward(weighted.mean())
-        return losses.detach().sum()
+        return self._gradient.add(rows, weights=weights, each=each)
 
     def losses(self, outputs: Outputs, y: Tensor) -> Tensor:
-        """Loss and penalty of each sample.
+        """Loss and penalty of each sample, every class counting alike.
 
         Args:
             outputs: What the network made of n samples.
@@ -203,24 +202,33 @@ class Training:
         return losses if self.plan.penalty is None else losses + self.plan.penalty(outputs, y)
 
     def evaluate(self, each: Each | None = None) -> Tensor:
-        """Losses of all training samples; see `optimisers.Work`.
+        """What is minimised, for all training samples in eval mode; see `optimisers.Work`.
+
+        Never in bfloat16. In several processes each does its share.
 
         Args:
             each: What is computed instead of the plan's loss.
 
         Returns:
-            (n,) numbers.
+            (n,) numbers, all of them in every process.
         """
-        measure = self.losses if each is None else each
+        measure = self._gradient.objective if each is None else each
+        mine = share(len(self.data.train), self.fabric)
+        rows = torch.arange(mine.start, mine.stop, device=self.fabric.device)
+        # A process without samples looks at one all the same, to know the type of what it has none of.
+        looked_at = rows if len(rows) else torch.zeros(1, dtype=torch.int64, device=self.fabric.device)
         found = []
         self.watched.eval()
         with torch.no_grad():
-            for x, y in self.data.train.batches():
+            for part in looked_at.split(EVALUATION_BATCH):
+                x, y = self.data.train.take(part)
                 found.append(measure(self.watched.look(x), y))
-        return torch.cat(found)
+        return gathered(torch.cat(found)[: len(rows)], self.fabric)
 
     def clip(self) -> None:
         """Clip the gradient as the plan says; see `optimisers.Work`."""
+        if self.plan.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._gradient.parameters, self.plan.clip_norm)
 
     def _progress(self, rate: float) -> Progress:
         if self._batch < self._batches:
@@ -229,8 +237,11 @@ class Training:
         self.epoch += 1
         self._batch = 0
         require_finite(loss, epoch=self.epoch, learning_rate=rate)
-        self.plan.optimiser.end_epoch(self, self._stepper)
-        return Progress(self.epoch, self.step, loss, rate)
+        self.plan.optimiser.end_epoch(self, self._optimiser)
+        if self._gradient.counts_errors:
+            self._clean_epochs = 0 if int(self._gradient.wrong) else self._clean_epochs + 1
+        self.stopped = self.plan.stop.applies(clean_epochs=self._clean_epochs, loss=loss)
+        return Progress(self.epoch, self.step, loss, rate, last=self.done)
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the training depends on, as tensors and numbers.
@@ -243,14 +254,20 @@ class Training:
             "step": self.step,
             "batch": self._batch,
             "learning_rate": self.learning_rate,
+            "stopped": self.stopped,
+            "clean_epochs": self._clean_epochs,
             "order": self._order,
             "loss_sum": self._loss_sum,
+            "wrong": self._gradient.wrong,
             "seen": self._seen,
             "network": dict(self.network.state_dict()),
             "optimiser": self._optimiser.state_dict(),
             "order_generator": self.generator.get_state(),
+            "augmentation_generator": self._gradient.generator.get_state(),
             "global_generator": torch.get_rng_state(),
-            "cuda_generator": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
+            "cuda_generator": (
+                torch.cuda.get_rng_state(self.fabric.device) if self.fabric.device.type == "cuda" else None
+            ),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -259,17 +276,21 @@ class Training:
         Args:
             state: What its `state` returned.
         """
+        device = self.fabric.device
         self.epoch, self.step, self._batch = state["epoch"], state["step"], state["batch"]
         self.learning_rate = state["learning_rate"]
-        self._order = state["order"]
-        self._loss_sum = state["loss_sum"].to(self._device)
+        self.stopped, self._clean_epochs = state["stopped"], state["clean_epochs"]
+        self._set_order(state["order"])
+        self._loss_sum = state["loss_sum"].to(device, copy=True)
+        self._gradient.wrong = state["wrong"].to(device, copy=True)
         self._seen = state["seen"]
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["order_generator"])
+        self._gradient.generator.set_state(state["augmentation_generator"])
         torch.set_rng_state(state["global_generator"])
-        if state["cuda_generator"] is not None and self._device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_generator"], self._device)
+        if state["cuda_generator"] is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_generator"], device)
 
 
 def require_finite(loss: float, *, epoch: int, learning_rate: float | None) -> None:

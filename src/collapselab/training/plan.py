@@ -1,13 +1,12 @@
 """How a network is to be trained: the choices, checked, and what follows from them by arithmetic alone."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
-
-import torch
-from torch import Tensor, nn
+from typing import Any, Literal
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
+from collapselab.training.data.augmentation import Augmentation
+from collapselab.training.data.balance import Balance
 from collapselab.training.losses import Loss
 from collapselab.training.networks import Classifier
 from collapselab.training.optimisers import Optimiser
@@ -16,63 +15,6 @@ from collapselab.training.schedules import Schedule
 from collapselab.training.stop import Stop
 
 Precision = Literal["float32", "bfloat16", "float64"]
-
-
-class Augments(Protocol):
-    """What changes inputs at random each time they are seen."""
-
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Changed inputs.
-
-        Args:
-            x: Inputs (n, ...) on the device of the training.
-            generator: Where all randomness comes from, on that device.
-
-        Returns:
-            Inputs of the same shape.
-        """
-        ...
-
-
-class Balances(Protocol):
-    """What makes up for classes of different sizes."""
-
-    def epoch_size(self, y: Tensor, num_classes: int) -> int:
-        """Samples in an epoch.
-
-        Args:
-            y: Labels (n,) of the training set.
-            num_classes: K.
-
-        Returns:
-            Length of what `order` gives.
-        """
-        ...
-
-    def order(self, y: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
-        """Indices of the samples of an epoch in the order in which they come.
-
-        Args:
-            y: Labels (n,) of the training set, on the CPU.
-            num_classes: K.
-            generator: On the CPU.
-
-        Returns:
-            int64 vector, on the CPU; indices may come several times.
-        """
-        ...
-
-    def weights(self, y: Tensor, num_classes: int) -> Tensor | None:
-        """Factors on the losses of the classes.
-
-        Args:
-            y: Labels (n,) of the training set.
-            num_classes: K.
-
-        Returns:
-            (k,), or None where all are 1.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -115,8 +57,8 @@ class Plan:
     micro_batch: int | None = None
     clip_norm: float | None = None
     precision: Precision = "float32"
-    augmentation: Augments | None = None
-    balance: Balances | None = None
+    augmentation: Augmentation | None = None
+    balance: Balance | None = None
     stop: Stop = field(default_factory=Stop)
     channels_last: bool = False
     sync_batch_norm: bool = False
@@ -223,16 +165,3 @@ def parameter_groups(network: Classifier, decay_on: str) -> list[dict[str, Any]]
     if spared:
         groups.append({"params": spared, "weight_decay": 0.0})
     return [group for group in groups if group["params"]]
-
-
-def require_batch_norm(network: nn.Module) -> None:
-    """Refuse to synchronise batch normalisation where there is none.
-
-    Args:
-        network: The network.
-
-    Raises:
-        InputError: If it has no such layer.
-    """
-    if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
-        raise InputError("sync_batch_norm needs a network with batch normalisation, got one without")
