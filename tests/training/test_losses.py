@@ -8,14 +8,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from collapselab.core.cite import references
 from collapselab.core.errors import InputError, UnknownName
 from collapselab.evidence import ClassStats, LabelledFeatures
 from collapselab.metrics.coding import coding_rate_reduction
-from collapselab.training import LOSSES
+from collapselab.training import LOSSES, Classifier, Samples, Splits, Training
 from collapselab.training._choice import chosen_from, settings_of
-from collapselab.training.losses import Outputs
+from collapselab.training.loop import Plan
+from collapselab.training.losses import Loss, Outputs
 from collapselab.training.losses._features import FeatureLoss
 from collapselab.training.losses.cosine_softmax import CosineSoftmax
 from collapselab.training.losses.cross_entropy import CrossEntropy
@@ -27,6 +29,9 @@ from collapselab.training.losses.mcr2 import CodingRateReduction
 from collapselab.training.losses.mean_squared_error import MeanSquaredError
 from collapselab.training.losses.rescaled_mse import RescaledSquaredError
 from collapselab.training.losses.supervised_contrastive import SupervisedContrastive
+from collapselab.training.optimisers import SGD
+from collapselab.training.penalties.nearest_centre import NearestCentre
+from collapselab.training.schedules import StepSchedule
 from tolerances import EXACT, IDENTITY, PRECISION, REFERENCE
 from training.loss_problems import SETTINGS, batch, changed, in_float32, outputs, without_probe
 from training.reference_losses import TWINS
@@ -193,6 +198,35 @@ def test_nothing_is_drawn(name: str) -> None:
     chosen = LOSSES[name].make()
     EXACT.check(chosen(drawn, y), chosen(drawn, y))
     EXACT.check(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [choice.make() for choice in LOSSES.values()] + [LOSSES[name].make(probe=False) for name in FEATURE_LOSSES],
+    ids=repr,
+)
+def test_trains(chosen: Loss, generator: torch.Generator) -> None:
+    """A few epochs on batches of which the last is short: all moves but a head that nothing trains."""
+    x, y = torch.randn(33, 4, generator=generator), torch.arange(33) % 3
+    data = Splits(Samples(x, y), Samples(x, y), 3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        network = Classifier(nn.Sequential(nn.Linear(4, 6), nn.Tanh()), nn.Linear(6, 3))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    plan = Plan(
+        epochs=3,
+        batch_size=8,
+        drop_last=False,
+        loss=chosen,
+        optimiser=SGD(learning_rate=0.01),
+        schedule=StepSchedule(()),
+        penalty=NearestCentre(),
+    )
+    losses = [p.loss for p in Training(network, data, plan, order=generator, device=torch.device("cpu")).steps()]
+    assert all(math.isfinite(loss) for loss in losses if loss is not None)
+    moved = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved >= {"body.0.weight", "body.0.bias"}
+    assert ("head.weight" in moved) is (chosen.head_role != "untrained")
 
 
 def test_squared_errors_of_torch() -> None:
