@@ -31,8 +31,8 @@ class Form:
         height: Pixels.
         width: Pixels.
         convert: Whether an image of the other colour is converted; otherwise it is refused.
-        resize: Whether an image of another size is brought to this one, which is square then: the largest square in
-            its middle is scaled, bilinearly with antialiasing. Otherwise it is refused.
+        resize: Whether an image of another size is brought to this one, which is square then: scaled, bilinearly with
+            antialiasing, until its shorter side fits, of which the middle is taken. Otherwise it is refused.
     """
 
     colour: Colour
@@ -91,7 +91,7 @@ class Form:
             first = f"the first has {self.height} x {self.width}"
             raise InputError(f"size must be given for images of several sizes, got {height} x {width} at {at}; {first}")
         side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
+        left, top = (width - side) / 2, (height - side) / 2  # the filter sees what lies outside of the box as well
         bilinear = extras.require("PIL.Image", extra="hf", purpose="resizing images").Resampling.BILINEAR
         return image.resize((self.width, self.height), bilinear, box=(left, top, left + side, top + side))
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from collapselab.core import checks, extras
 from collapselab.core.errors import InputError
+from collapselab.training.data._known import KNOWN
 
 Tables = Mapping[str, Any]
 """Name of a split to its table."""
@@ -47,9 +48,10 @@ def open_tables(path: str, *, configuration: str | None, revision: str | None) -
     except (ConnectionError, FileNotFoundError, ValueError, RuntimeError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
         expected = (
-            "a local folder or parquet file, or a data set of the Hugging Face Hub that is in the cache or in reach"
+            f"one of {', '.join(KNOWN)}, a local folder or parquet file, or a data set of the Hugging Face Hub, in its"
+            " cache or within reach"
         )
-        raise InputError(f"path must be {expected}, got {path!r} ({reason})") from error
+        raise InputError(f"path must be {expected}; got {path!r} ({reason})") from error
     return found if isinstance(found, datasets.DatasetDict) else {"train": found}
 
 

@@ -42,8 +42,8 @@ class Hub(DataSet):
         test: Split for testing; by default the first there is of test, validation, valid and val. Without any,
             ``samples_per_class`` must be given and all other images of the training split are for testing.
         samples_per_class: Training images of each class, drawn at random; by default all.
-        size: Height and width: the middle square of each image is scaled to it; by default images stay as they are
-            and must be of one size.
+        size: Height and width: images are scaled until the shorter side has it, and the middle is taken; by default
+            they stay as they are and must be of one size.
         colour: ``grey`` or ``rgb`` to bring all images to it; ``as_is`` for what they are, which must be one of both.
         mean: Of each channel from 0 to 1, with ``sd``; by default that of the training images, of 4096 of them where
             they are not held in memory.
