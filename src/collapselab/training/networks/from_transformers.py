@@ -42,7 +42,7 @@ class Tokens(Backbone):
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         config: Any = model.config
-        if config.pad_token_id is None:
+        if getattr(config, "pad_token_id", None) is None:
             config.pad_token_id = -1  # decoders then read the last position, instead of refusing more than one sequence
         self.padding = int(config.pad_token_id)
 
