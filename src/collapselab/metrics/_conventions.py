@@ -37,6 +37,9 @@ CONVENTIONS: tuple[Convention, ...] = (
     Convention("papyan2020", "NC2, maximal angles of weights", "nc2_max_angle_weights", "the same; rows not centred"),
     Convention("papyan2020", "NC3", "nc3_duality", "squared; weights not centred, means centred"),
     Convention("papyan2020", "NC4", "nc4_disagreement", "with the network's decision, not with the label"),
+    Convention(
+        "fang2021", "minority collapse", "minority_cosine_weights", "mean cosine; rows of minority classes, not centred"
+    ),
     Convention("zhu2021", "NC1", "nc1_pinv", "tr(Sigma_W Sigma_B^+)/K; " + _BALANCED),
     Convention(
         "zhu2021", "NC1 under imbalance", "nc1_pinv_sample_weighted", "the published code centres at samples' mean"

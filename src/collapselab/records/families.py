@@ -10,6 +10,7 @@ FAMILIES: dict[str, str] = {
     "decision": "NC4: decisions",
     "pairs": "Pairs of classes",
     "directional": "Pairs of classes, along the line between them",
+    "imbalance": "Imbalance",
     "spectrum": "Spectrum",
     "coding": "Coding rate",
 }
