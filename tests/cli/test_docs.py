@@ -57,7 +57,8 @@ def test_what_is_shown_comes_out(place: Path, capsys: pytest.CaptureFixture[str]
 def test_every_verb_flag_and_exit_code_is_on_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     text = PAGE.read_text()
     asked = [[verb] for verb in _main.VERBS if verb != "run"] + [["run", "watch-collapse"]]
-    settings = {f"--{name}" for name in _main._answer(["run", "watch-collapse", "--print_config"]).document["config"]}
+    of_recipes = [["run", "watch-collapse"], ["train"]]
+    settings = {f"--{key}" for one in of_recipes for key in _main._answer([*one, "--print_config"]).document["config"]}
     for verb in asked:
         assert f"`{verb[0]} " in text
         capsys.readouterr()

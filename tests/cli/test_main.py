@@ -66,7 +66,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["list", "metric"], "collapselab list: KIND: nothing is listed under 'metric'; did you mean metrics?"),
         (
             ["list", "zebras"],
-            "nothing is listed under 'zebras'; known: recipes, metrics, data, networks, heads, losses, penalties, optimisers, schedules, sources",
+            "nothing is listed under 'zebras'; known: recipes, metrics, data, networks, heads",
         ),
         (["list", "metrics", "again"], "collapselab list: unexpected argument 'again' (see collapselab list --help)"),
         (["describe"], "collapselab describe: NAME must be given"),

@@ -31,6 +31,17 @@ def _parts(base: str) -> Callable[[], Mapping[str, Any]]:
     return registry
 
 
+PARTS = {
+    "data": "data",
+    "networks": "network",
+    "heads": "head",
+    "losses": "loss",
+    "penalties": "penalty",
+    "optimisers": "optimiser",
+    "schedules": "schedule",
+}
+"""Plural of each kind of part to its singular, which is also the field of a recipe."""
+
 KINDS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "recipes": _recipes,
     "metrics": _metrics,

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import re
 import tempfile
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,7 +62,10 @@ class Flags:
             named = {field: self._named(field, ready) for field in self._parts}
             before = _over(before, {field: name for field, name in named.items() if name is not None}, self._parts)
             self._refuse_foreign(ready, before)
-            values = parsed(self._parser(before), ready)
+            try:
+                values = parsed(self._parser(before), ready)
+            except InputError as error:  # which part is told as it is typed
+                raise InputError(re.sub(r"--(\w+)\.name\b", r"--\1", str(error))) from error
         config = {field.name: _plain(values.get(field.name, {})) for field in dataclasses.fields(self._entry.cls)}
         for field in self._parts:
             if config[field] is not None and config[field].get("name") == NONE and self._parts[field].optional:
@@ -148,7 +152,8 @@ class Flags:
     def _parser(self, chosen: Mapping[str, Any]) -> ArgumentParser:
         parser = self._build()
         add_fields(parser, self._entry.cls, skip=set(self._parts))
-        parser.set_defaults({key: _untupled(value) for key, value in chosen.items() if key not in self._parts})
+        known = {field.name for field in dataclasses.fields(self._entry.cls)} - set(self._parts)
+        parser.set_defaults({key: _untupled(chosen[key]) for key in known if key in chosen})
         words = field_docs(self._entry.cls)
         for field, part in self._parts.items():
             _add_part(parser, field, part, chosen[field], words.get(field, ""))

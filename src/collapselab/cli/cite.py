@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from collapselab.cli._answer import Answer
-from collapselab.cli._catalogue import KINDS, source_of
+from collapselab.cli._catalogue import KINDS, PARTS, source_of
 from collapselab.cli._parsing import parsed, parser_of
 from collapselab.core.cite import bibtex, references
 from collapselab.core.errors import InputError
 from collapselab.records import RunFolder
+from collapselab.records.flat import flattened
 
 
 def answer(arguments: list[str]) -> Answer:
@@ -40,9 +41,10 @@ def _keys_of_run(folder: RunFolder) -> list[str]:
     """Sources of the claim, of what the network was made of, and of every metric that had a value in the run."""
     run, rows = folder.read(), folder.observations()
     found = [run.claim.source]
-    for kind, field in (("data", "data"), ("networks", "network"), ("losses", "loss")):
+    config = flattened(run.config)
+    for kind, field in PARTS.items():
         entries = KINDS[kind]()
-        name = run.config.get(field)
+        name = config.get(field)
         if isinstance(name, str) and name in entries:
             found.append(entries[name].source)
     for row in rows:

@@ -7,23 +7,13 @@ import re
 from typing import Any
 
 from collapselab.cli._answer import Answer
-from collapselab.cli._catalogue import find
+from collapselab.cli._catalogue import PARTS, find
 from collapselab.cli._parsing import field_docs, parsed, parser_of, sections
 from collapselab.cli._table import columns, number, paragraph
 from collapselab.core.cite import Reference, references
 
 # A limit may depend on the numbers of classes and features; it is told for these.
 _SIZES = ((10, 512), (100, 512), (1000, 512))
-
-_SINGULAR = {
-    "data": "data",
-    "networks": "network",
-    "heads": "head",
-    "losses": "loss",
-    "penalties": "penalty",
-    "optimisers": "optimiser",
-    "schedules": "schedule",
-}
 
 
 def answer(arguments: list[str]) -> Answer:
@@ -47,7 +37,7 @@ def answer(arguments: list[str]) -> Answer:
         document = _configurable("recipe", thing.name, thing.cls, thing.source)
         document |= {"title": thing.title, "claim": thing.claim, "notes": list(thing.notes)}
     else:
-        document = _configurable(_SINGULAR[kind], thing.name, thing.make, thing.source)
+        document = _configurable(PARTS[kind], thing.name, thing.make, thing.source)
         document["title"] = thing.label
     return Answer(document, _configurable_text(document))
 
@@ -128,12 +118,10 @@ def _configurable(kind: str, name: str, configuration: type, source: str) -> dic
     words, parts = field_docs(configuration), parts_of(configuration)
     fields = []
     for field in dataclasses.fields(configuration):
-        kind, default = _type(field.type), _default(field)
-        part = parts.get(field.name)
-        if part is not None:
-            kind = part.kind
-            default = part.settings(default)
-        fields.append({"name": field.name, "type": kind, "default": default, "help": words.get(field.name, "")})
+        part, default = parts.get(field.name), _default(field)
+        typed = _type(field.type) if part is None else part.kind
+        shown = default if part is None else part.settings(default)
+        fields.append({"name": field.name, "type": typed, "default": shown, "help": words.get(field.name, "")})
     text = sections(inspect.getdoc(configuration) or "")["text"]
     return {"kind": kind, "name": name, "source": source, "documentation": text, "fields": fields}
 

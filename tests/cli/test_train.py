@@ -1,0 +1,138 @@
+"""`train`: parts as flags, and configurations that nest."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from collapselab.cli import main
+from collapselab.experiments import REGISTRY
+from collapselab.experiments.config import recipe_from, recipe_of
+from collapselab.records import RunFolder
+
+Said = Callable[..., dict[str, Any]]
+
+QUICK = (
+    *("--epochs", "2", "--measurements", "1", "--batch_size", "50"),
+    *("--data.samples_per_class", "20", "--network.widths", "[16, 8]"),
+)
+
+
+def printed(said: Said, *arguments: str) -> dict[str, Any]:
+    return said("train", *arguments, "--print_config")["config"]
+
+
+def test_a_part_is_chosen_by_name_and_has_flags_of_its_own(said: Said) -> None:
+    config = printed(said, "--loss", "mse", "--network=cnn", "--network.widths", "[8, 4]", "--optimiser.momentum", "0")
+    assert config["loss"] == {"name": "mse"}
+    assert config["network"]["name"] == "cnn"
+    assert config["network"]["widths"] == [8, 4]
+    assert config["optimiser"]["momentum"] == 0.0
+    assert config["optimiser"]["learning_rate"] == REGISTRY["train"].cls().optimiser.learning_rate
+
+
+def test_a_part_that_is_replaced_starts_from_its_own_defaults(said: Said) -> None:
+    """The learning rate of 0.04 belongs to the SGD of the recipe."""
+    assert printed(said, "--optimiser", "adam")["optimiser"]["learning_rate"] != 0.04
+
+
+def test_a_configuration_file_in_both_forms_and_flags_over_it(tmp_path: Path, said: Said) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("loss: {name: focal, gamma: 1.5}\nhead: simplex_etf\nnetwork:\n  widths: [16, 8]\n  name: mlp\n")
+    config = printed(said, "--config", str(file), "--epochs", "7")
+    assert config["loss"] == {"name": "focal", "gamma": 1.5}
+    assert config["head"]["name"] == "simplex_etf"
+    assert config["network"]["widths"] == [16, 8]
+    assert config["epochs"] == 7
+    assert printed(said, f"--config={file}", "--loss.gamma", "3")["loss"]["gamma"] == 3.0
+    assert printed(said, "--config", str(file), "--loss", "mse")["loss"] == {"name": "mse"}
+    assert printed(said, "--config", str(file), "--loss", "focal")["loss"]["gamma"] == 1.5
+
+
+def test_what_is_printed_is_read_back(tmp_path: Path, said: Said) -> None:
+    first = printed(said, "--loss", "focal", "--penalty", "feature_decay", "--head", "simplex_etf", *QUICK)
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump(first))
+    assert printed(said, "--config", str(file)) == first
+    assert printed(said, "--config", str(file), "--penalty", "none")["penalty"] == {"name": "none"}
+
+
+def test_the_folder_holds_the_configuration_that_reproduces_it(tmp_path: Path, said: Said) -> None:
+    first = said("train", *QUICK, "--loss", "mse", "--out", str(tmp_path / "a"))
+    run = RunFolder(tmp_path / "a").read()
+    assert run.config["loss"] == {"name": "mse"}
+    assert run.config["penalty"] is None
+    assert recipe_of(run) == recipe_from(REGISTRY["train"], run.config)
+    file = tmp_path / "again.yaml"
+    file.write_text(yaml.safe_dump(run.config))
+    again = said("train", "--config", str(file), "--out", str(tmp_path / "b"))
+    assert again["last"] == first["last"]
+    assert (tmp_path / "a" / "series.jsonl").read_bytes() == (tmp_path / "b" / "series.jsonl").read_bytes()
+
+
+def test_a_run_goes_on_with_its_own_parts(tmp_path: Path, said: Said) -> None:
+    folder = str(tmp_path / "a")
+    said("train", *QUICK, "--loss", "focal", "--loss.gamma", "1.5", "--out", folder)
+    assert said("train", "--out", folder, "--resume", "--loss.gamma", "1.5")["run"]["status"] == "done"
+    error = said("train", "--out", folder, "--resume", "--loss.gamma", "2", code=2)["error"]
+    assert "loss.gamma was 1.5, now 2.0" in error["message"]
+    error = said("train", "--out", folder, "--resume", "--loss", "mse", code=2)["error"]
+    assert "loss was 'focal', now 'mse'" in error["message"]
+
+
+BAD = [
+    (["--loss", "focl"], "--loss: no loss is called 'focl'; did you mean focal?"),
+    (["--loss=what"], "--loss: no loss is called 'what'; known: "),
+    (["--loss.gamma", "2"], "--loss.gamma: loss cross_entropy has no such setting; it has none"),
+    (["--network.width", "[8]"], "--network.width: network mlp has no such setting; did you mean widths?"),
+    (["--penalty", "decay"], "--penalty: no penalty is called 'decay'"),
+    (["--optimiser.momentum", "1.5"], "momentum must lie in [0, 1), got 1.5"),
+    (["--optimiser.learning_rate", "fast"], "--optimiser.learning_rate: expected a finite number, got fast"),
+    (["--epochs", "0"], "epochs must be an integer of at least 1, got 0"),
+    (["--loss"], "--loss needs a value, got none"),
+    (["--los", "mse"], "no flag is called --los; did you mean --loss?"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_flags(arguments: list[str], message: str, said: Said) -> None:
+    assert message in said("train", *arguments, code=2)["error"]["message"]
+
+
+BAD_FILES = [
+    ("loss: [mse]", "--config: loss must be a name or a mapping with the key name, got ['mse']"),
+    ("loss: {gamma: 2}", "--config: loss must be a name or a mapping with the key name, got {'gamma': 2}"),
+    ("loss: {name: focal, gama: 2}", "--config: no key is called 'loss.gama'; did you mean loss.gamma?"),
+    ("los: mse", "--config: no key is called 'los'"),
+    ("loss: {name: focal, gamma: x}", "gamma must be a finite number of at least 0, got 'x'"),
+    ("loss: what", "no loss is called 'what'"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_FILES)
+def test_bad_files(text: str, message: str, tmp_path: Path, said: Said) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    assert message in said("train", "--config", str(file), code=2)["error"]["message"]
+
+
+def test_help_shows_the_settings_of_the_parts_that_are_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--loss", "focal", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("usage: collapselab train ")
+    assert "--loss.gamma" in text
+    assert "--network.widths" in text
+
+
+def test_sources_of_all_parts_are_cited(tmp_path: Path, said: Said) -> None:
+    said("train", *QUICK, "--loss", "focal", "--out", str(tmp_path / "a"))
+    assert "lin2017" in said("cite", str(tmp_path / "a"))["keys"][str(tmp_path / "a")]
+
+
+def test_description_names_parts_with_their_settings(said: Said) -> None:
+    fields = {field["name"]: field for field in said("describe", "train")["fields"]}
+    assert fields["loss"]["type"] == "loss"
+    assert fields["penalty"]["type"] == "penalty or none"
+    assert fields["optimiser"]["default"]["learning_rate"] == 0.04
