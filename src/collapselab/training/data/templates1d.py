@@ -18,8 +18,12 @@ POINTS = 12
 LENGTH = 40
 """Points of a finished signal."""
 
-SMOOTHING = 2.0
+NOISE_WIDTH = 2.0
 """Standard deviation, in points, of the Gaussian that makes correlated noise."""
+
+# Standard deviation, in points, of what smooths a random template. At 1 the roughness is that of MNIST-1D's shapes, but
+# among a hundred classes some are hard to tell apart.
+TEMPLATE_WIDTH = 0.7
 
 # Added to a template before it is padded, so that none of its values is taken for padding; the package's own number.
 MARK = 1e-8
@@ -66,7 +70,7 @@ class Templates1d(DataSet):
         max_shift: Largest circular shift to the right; by default 12 for random templates, 47 for those of MNIST-1D.
         shear: Slopes are drawn between minus and plus half of this over the whole signal.
         correlated_noise: Standard deviation, before smoothing, of the noise where the signal is padding.
-        noise: Standard deviation of independent noise.
+        noise: Standard deviation of independent noise; by default 0 for random templates, 0.02 for those of MNIST-1D.
     """
 
     templates: Literal["random", "mnist1d"] = "random"
@@ -79,7 +83,7 @@ class Templates1d(DataSet):
     max_shift: int | None = None
     shear: float = 0.75
     correlated_noise: float = 0.25
-    noise: float = 0.02
+    noise: float | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -91,12 +95,14 @@ class Templates1d(DataSet):
         checks.whole(self.samples_per_class, "samples_per_class", at_least=1)
         checks.whole(self.test_per_class, "test_per_class", at_least=1)
         checks.whole(self.template_seed, "template_seed", at_least=0)
-        for name in ("scaling", "shear", "correlated_noise", "noise"):
+        for name in ("scaling", "shear", "correlated_noise"):
             checks.real(getattr(self, name), name, at_least=0)
         if self.padding is not None:
             _check_padding(self.padding)
         if self.max_shift is not None:
             checks.whole(self.max_shift, "max_shift", at_least=0)
+        if self.noise is not None:
+            checks.real(self.noise, "noise", at_least=0)
 
     @property
     def _padding(self) -> tuple[int, int]:
@@ -109,6 +115,12 @@ class Templates1d(DataSet):
         if self.max_shift is not None:
             return self.max_shift
         return 12 if self.templates == "random" else 47
+
+    @property
+    def _noise(self) -> float:
+        if self.noise is not None:
+            return self.noise
+        return 0.0 if self.templates == "random" else 0.02
 
     def shapes(self) -> Tensor:
         """The template of each class.
@@ -140,7 +152,7 @@ class Templates1d(DataSet):
             shift=torch.randint(self._max_shift + 1, (n,), generator=generator),
             shear=self.shear * (uniform[1] - 0.5),
             correlated=self.correlated_noise * torch.randn(size, generator=generator, dtype=torch.float64),
-            noise=self.noise * torch.randn(size, generator=generator, dtype=torch.float64),
+            noise=self._noise * torch.randn(size, generator=generator, dtype=torch.float64),
         )
 
     def load(self, generator: torch.Generator) -> Splits:
@@ -208,9 +220,9 @@ def _interpolation(old: int, new: int) -> Tensor:
 
 def _smoothing(length: int) -> Tensor:
     """Matrix (length, length) by which rows are smoothed with a Gaussian, cut at 4 sd, mirrored at the ends."""
-    radius = int(4 * SMOOTHING + 0.5)
+    radius = int(4 * NOISE_WIDTH + 0.5)
     offsets = torch.arange(-radius, radius + 1)
-    kernel = torch.exp(-0.5 * (offsets / SMOOTHING).double() ** 2)
+    kernel = torch.exp(-0.5 * (offsets / NOISE_WIDTH).double() ** 2)
     kernel = kernel / kernel.sum()
     places = torch.arange(length)[:, None] + offsets
     folded = places % (2 * length)  # d c b a | a b c d | d c b a
@@ -221,9 +233,9 @@ def _smoothing(length: int) -> Tensor:
 
 
 def random_templates(num_classes: int, seed: int) -> Tensor:
-    """Smooth random shapes that start and end at 0, as rough and as large as those of MNIST-1D.
+    """Smooth random shapes that start and end at 0, as large as those of MNIST-1D and about as rough.
 
-    White noise at 12 points is smoothed by a Gaussian of one point, bent to end where it starts, and divided by six
+    White noise at 12 points is smoothed by a Gaussian of 0.7 points, bent to end where it starts, and divided by six
     times its standard deviation.
 
     Args:
@@ -236,8 +248,8 @@ def random_templates(num_classes: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(child_seed(seed, "templates"))
     white = torch.stack([torch.randn(POINTS, generator=generator, dtype=torch.float64) for _ in range(num_classes)])
     offsets = torch.arange(POINTS, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (offsets[:, None] - offsets) ** 2)
-    smooth = white @ kernel
+    kernel = torch.exp(-0.5 * ((offsets[:, None] - offsets) / TEMPLATE_WIDTH) ** 2)
+    smooth = (white[:, None] * kernel).sum(-1)  # row by row: a matrix product rounds by the number of rows
     bridge = smooth - smooth[:, :1] - (smooth[:, -1:] - smooth[:, :1]) * offsets / (POINTS - 1)
     return bridge / bridge.std(1, correction=0, keepdim=True) / 6
 
