@@ -4,11 +4,10 @@ import contextlib
 import os
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
-from collapselab.core import checks, extras
+from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.core.random import preserved_randomness
 
@@ -87,17 +86,3 @@ def quiet_fabric() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\..*")
         yield
-
-
-def alone(device: torch.device) -> Any:
-    """The Fabric of a training in one process.
-
-    Args:
-        device: Where it computes.
-
-    Returns:
-        A `lightning.fabric.Fabric`.
-    """
-    fabric = extras.require("lightning.fabric", extra="train", purpose="training")
-    with quiet_fabric():
-        return fabric.Fabric(accelerator=device.type, devices=1 if device.type == "cpu" else [device.index or 0])

@@ -14,14 +14,13 @@ from torch import Tensor
 from collapselab.core.errors import InputError, NotConverged
 from collapselab.training.data import Splits
 from collapselab.training.data._samples import EVALUATION_BATCH
-from collapselab.training.environment import alone
 from collapselab.training.gradient import Gradient
 from collapselab.training.losses import Outputs
 from collapselab.training.networks import Classifier
 from collapselab.training.optimisers import Each
 from collapselab.training.plan import Plan, parameter_groups
 from collapselab.training.preparation import converted, prepared, require_possible
-from collapselab.training.sharding import Processes, gathered, same_start, share
+from collapselab.training.sharding import Alone, Processes, gathered, same_start, share
 from collapselab.training.stop import Stop
 from collapselab.training.watched import Watched
 
@@ -58,8 +57,8 @@ class Training:
         data: Training and test data, the same in all processes.
         plan: How to train.
         order: On the CPU; decides the order of the samples in each epoch, and its seed the augmentation.
-        device: Where to compute; may be left out with `fabric`.
-        fabric: The processes, from `processes.launch`; by default this one alone.
+        device: Where to compute, in this process alone.
+        fabric: The processes instead, as `processes.launch` makes them.
 
     Attributes:
         network: The network.
@@ -85,9 +84,9 @@ class Training:
         device: torch.device | None = None,
         fabric: Processes | None = None,
     ) -> None:
-        if fabric is None and device is None:
-            raise InputError("device must be given where fabric is not")
-        self.fabric = alone(device or torch.device("cpu")) if fabric is None else fabric
+        if (fabric is None) == (device is None):
+            raise InputError("device must be given where fabric is not, and only there")
+        self.fabric: Processes = Alone(device) if fabric is None else fabric  # pyright: ignore[reportArgumentType]
         self.plan = plan
         self.generator = order
         self._labels = data.train.y.cpu()

@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, distributed, nn
@@ -12,7 +13,10 @@ from collapselab.evidence import ClassStats
 
 
 class Processes(Protocol):
-    """What is needed to know of the processes of a training; a `lightning.fabric.Fabric` knows it."""
+    """What is needed to know of the processes of a training: a `lightning.fabric.Fabric` knows it, and so does `Alone`.
+
+    A training in one process needs nothing else of Fabric, whose import takes longer than many a run.
+    """
 
     @property
     def world_size(self) -> int:
@@ -30,6 +34,21 @@ class Processes(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Alone:
+    """One process on one device.
+
+    Attributes:
+        device: Where it computes.
+        world_size: 1.
+        global_rank: 0.
+    """
+
+    device: torch.device
+    world_size: Literal[1] = 1
+    global_rank: Literal[0] = 0
+
+
 def share(total: int, fabric: Processes) -> slice:
     """The samples of this process: consecutive ones, as many as of any other process, or one more.
 
@@ -41,9 +60,8 @@ def share(total: int, fabric: Processes) -> slice:
         The place of its samples among all; empty where there are more processes than samples, but never in the first.
 
     Example:
-        >>> from types import SimpleNamespace
-        >>> [share(251, SimpleNamespace(world_size=2, global_rank=rank, device=None)) for rank in (0, 1)]
-        [slice(0, 126, None), slice(126, 251, None)]
+        >>> share(251, Alone(torch.device("cpu")))
+        slice(0, 251, None)
     """
     whole, more = divmod(total, fabric.world_size)
     rank = fabric.global_rank
