@@ -116,6 +116,11 @@ class Training:
         """Whether nothing is left to do."""
         return self.stopped or self.epoch >= self.plan.epochs
 
+    @property
+    def planned_steps(self) -> int:
+        """Steps of all epochs, if no stop rule applies."""
+        return self.plan.epochs * self._batches
+
     def _epoch_size(self) -> int:
         balance = self.plan.balance
         return len(self._labels) if balance is None else balance.epoch_size(self._labels, self._num_classes)
