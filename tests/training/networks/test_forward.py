@@ -174,7 +174,7 @@ def densenet(network: DenseNet, w: Weights, x: Array) -> Array:
         (VGG(16, width=2, num_features=3), vgg, (1, 7, 9)),
         (ResNet(18, width=2), resnet, (3, 8, 8)),
         (ResNet(18, width=2, num_features=3), resnet, (1, 7, 7)),
-        (ResNet(50, width=2, num_features=3), resnet, (1, 8, 8)),
+        (ResNet(50, width=4, num_features=9), resnet, (1, 8, 8)),
         (ResNet(18, width=2, stem="imagenet"), resnet, (3, 32, 32)),
         (ResNet(20, width=2), resnet, (3, 8, 8)),
         (WideResNet(16, 1), wide_resnet, (3, 8, 8)),
