@@ -10,7 +10,8 @@ TINY = WatchCollapse(epochs=4, widths=(16, 8), samples_per_class=10, batch_size=
 def kept(folder: Path) -> dict[str, bytes]:
     """Every file whose bytes are the outcome of a run; the checkpoint by its tensors."""
     files = {"series.jsonl": (folder / "series.jsonl").read_bytes()}
-    files |= {file.name: file.read_bytes() for file in sorted((folder / "snapshots").iterdir())}
+    for file in sorted((*folder.rglob("*.safetensors"),)):
+        files[str(file.relative_to(folder))] = file.read_bytes()
     files["checkpoint.pt"] = _tensors(folder / "checkpoint.pt")
     return files
 

@@ -62,11 +62,12 @@ def test_what_a_folder_holds(whole: Path) -> None:
         assert row.result.measurements.keys() | row.result.per_class.keys() == run.declarations.keys()
     assert place.snapshot_epochs() == [0, 1, 4]
     assert place.read_snapshot(4)["coordinates"].shape == (100, 9)
+    assert run.arms == ()
 
 
 def test_rows_tell_loss_and_error_in_eval_mode(whole: Path) -> None:
     """Recomputed from the checkpoint's weights, sample by sample."""
-    state = torch.load(whole / "checkpoint.pt", weights_only=True)["state"]
+    state = torch.load(whole / "checkpoint.pt", weights_only=True)["state"]["probe"]["training"]
     data = TINY._data().load(torch.Generator().manual_seed(_data_seed()))
     network = TINY._network().build(data.shape, data.num_classes).eval()
     network.load_state_dict(state["network"])
@@ -279,7 +280,7 @@ def test_ctrl_c_within_an_epoch(whole: Path, tmp_path: Path, monkeypatch: pytest
         patched.setattr(Training, "accumulate", accumulate)
         with pytest.raises(Interrupted, match="stopped after epoch 1 of 4"):
             run_experiment(TINY, tmp_path / "run")
-    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["state"]["step"] == 8
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["state"]["probe"]["training"]["step"] == 8
     resume_experiment(tmp_path / "run")
     assert kept(tmp_path / "run") == kept(whole)
 
@@ -289,7 +290,7 @@ def test_a_checkpoint_by_the_clock(whole: Path, tmp_path: Path, monkeypatch: pyt
     real = session.write_checkpoint
 
     def write(path: Path, state: dict[str, Any], *, digest: str) -> None:
-        written.append(state["step"])
+        written.append(state["probe"]["training"]["step"])
         real(path, state, digest=digest)
 
     monkeypatch.setattr(session, "write_checkpoint", write)

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from collapselab.core.errors import UndefinedMetric, UnknownName
-from collapselab.records import Claim, Measurement, Measurements, Observation, PerClass, Run, as_json
+from collapselab.records import Arm, Claim, Measurement, Measurements, Observation, PerClass, Run, as_json
 from records import samples
 
 EVERY = {
@@ -143,3 +143,19 @@ def test_a_state_is_one_of_a_few():
         samples.conditions(mode="asleep")
     with pytest.raises(ValidationError, match="sentence"):
         Claim(source="papyan2020")
+
+
+def test_records_of_before_there_were_arms_are_read():
+    row = samples.observation(1).model_dump(mode="json")
+    run = samples.run().model_dump(mode="json")
+    for field in ("arm", "layer"):
+        del row[field]
+    del run["arms"]
+    assert Observation.model_validate(row) == samples.observation(1)
+    assert Run.model_validate(run).arms == ()
+
+
+def test_arms_come_back():
+    arm = Arm(name="etf-0", title="fixed ETF, seed 0", settings={"head": "simplex_etf", "seed": 0})
+    run = samples.run(arms=(arm,))
+    assert Run.model_validate_json(run.model_dump_json()).arms == (arm,)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from collapselab.core.errors import InputError, StorageError
-from collapselab.records import RunFolder
+from collapselab.records import Moment, RunFolder
 from records import samples
 
 
@@ -79,7 +79,7 @@ def test_a_last_row_cut_off_by_a_kill_never_came_to_be(folder, lost):
     content = folder.series_file.read_bytes()
     folder.series_file.write_bytes(content[:-lost])
     assert [row.epoch for row in folder.observations()] == [0, 1]
-    folder.keep_until(1)
+    folder.keep(2, [])
     folder.append(samples.observation(2))
     assert [row.epoch for row in folder.observations()] == [0, 1, 2]
 
@@ -127,12 +127,43 @@ def test_a_device_that_is_full(monkeypatch, tmp_path):
 
 def test_forgetting_what_came_after(folder):
     folder.append(samples.observation(1, split="test"))
-    folder.keep_until(1)
-    assert [(row.epoch, row.split) for row in folder.observations()] == [(0, "train"), (1, "train"), (1, "test")]
-    assert folder.snapshot_epochs() == [0, 1]
-    folder.keep_until(-1)
+    folder.write_snapshot(1, {"labels": np.arange(1)}, step=12)
+    folder.write_snapshot(0, {"labels": np.arange(1)}, arm="etf")
+    folder.keep(2, ["epoch-000000.safetensors", "etf/epoch-000000.safetensors"])
+    assert [(row.epoch, row.split) for row in folder.observations()] == [(0, "train"), (1, "train")]
+    assert folder.snapshots() == [Moment(0), Moment(0, arm="etf")]
+    with pytest.raises(InputError, match=r"series\.jsonl must hold 3 rows, as the checkpoint says, got 2"):
+        folder.keep(3, ())
+    folder.keep(0, ())
     assert folder.observations() == []
-    assert folder.snapshot_epochs() == []
+    assert folder.snapshots() == []
+
+
+def test_snapshots_within_an_epoch_and_of_several_arms(folder):
+    for arm in ("b", "a"):
+        for epoch, step in ((1, 12), (1, None), (0, 5), (1, 1100)):
+            moment = folder.write_snapshot(epoch, {"x": np.array([epoch, step or 0])}, step=step, arm=arm)
+            assert moment == Moment(epoch, step, arm)
+            assert (folder.path / "snapshots" / moment.file).is_file()
+    assert [(m.epoch, m.step) for m in folder.snapshots("a")] == [(0, 5), (1, None), (1, 12), (1, 1100)]
+    assert [m.arm for m in folder.snapshots()] == [*[""] * 3, *"aaaa", *"bbbb"]
+    assert folder.snapshot_epochs() == [0, 1, 3]
+    assert folder.snapshot_epochs("b") == [1]
+    assert folder.read_snapshot(1, step=12, arm="b")["x"].tolist() == [1, 12]
+
+
+@pytest.mark.parametrize("arm", ["", "fixed-etf"])
+def test_weights_come_back_as_they_are_in_the_network(folder, arm):
+    weights = {"head.weight": np.ones((3, 2), np.float32), "bn.num_batches_tracked": np.array(7)}
+    with pytest.raises(InputError, match="no file"):
+        folder.read_weights(arm)
+    folder.write_weights(weights, arm=arm)
+    found = folder.read_weights(arm)
+    assert found.keys() == weights.keys()
+    for name, array in weights.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
+    folder.clear()
+    assert not folder.weights_file(arm).exists()
 
 
 def test_rows_are_one_line_of_json_each(folder):
@@ -174,7 +205,8 @@ def test_a_folder_that_cannot_be_made(tmp_path, monkeypatch):
 
 
 def test_what_a_kill_left_is_swept_away(folder):
-    for stray in (".run.json.abc.tmp", "snapshots/.epoch-000003.safetensors.abc.tmp"):
+    for stray in (".run.json.abc.tmp", "snapshots/.epoch-000003.safetensors.abc.tmp", "weights/.a.safetensors.x.tmp"):
+        (folder.path / stray).parent.mkdir(exist_ok=True)
         (folder.path / stray).write_bytes(b"half")
     (folder.path / "notes.tmp").write_text("the user's own")
     folder.sweep()
@@ -184,8 +216,8 @@ def test_what_a_kill_left_is_swept_away(folder):
 
 def test_a_series_is_forgotten_whole(folder):
     folder.series_file.write_bytes(b"nonsense\n")
-    folder.clear_series()
+    folder.clear()
     assert folder.observations() == []
     assert folder.snapshot_epochs() == []
     assert folder.read() == samples.run()
-    folder.clear_series()
+    folder.clear()

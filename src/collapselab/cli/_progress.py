@@ -48,8 +48,9 @@ class Bar:
             )  # epochs of an earlier session took none of the time
             self._bar.refresh()
         elif isinstance(event, EpochDone):
-            self._bar.update(event.epoch - self._bar.n)
-        elif isinstance(event, Observed) and event.observation.split == _SPLIT:
+            self._bar.total = event.total_epochs
+            self._bar.update(event.epochs_done - self._bar.n)
+        elif isinstance(event, Observed) and _shown(event.observation):
             self._bar.set_postfix_str(numbers(event.observation))
 
     def close(self) -> None:
@@ -74,6 +75,7 @@ class Lines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._total = 0
+        self._several = False
 
     def __call__(self, event: "Started | EpochDone | Observed | Finished") -> None:
         """Print a line if something was measured.
@@ -85,9 +87,11 @@ class Lines:
 
         if isinstance(event, Started):
             self._total = event.total_epochs
-        elif isinstance(event, Observed) and event.observation.split == _SPLIT:
+            self._several = bool(event.run.arms)
+        elif isinstance(event, Observed) and _shown(event.observation):
             row = event.observation
-            print(f"epoch {row.epoch}/{self._total}  {numbers(row)}", file=self._stream, flush=True)
+            when = f"{row.arm}, epoch {row.epoch}" if self._several else f"epoch {row.epoch}/{self._total}"
+            print(f"{when}  {numbers(row)}", file=self._stream, flush=True)
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -124,6 +128,10 @@ class _Deaf:
             self._shown(event)
         except OSError:
             self._shown = None
+
+
+def _shown(row: Observation) -> bool:
+    return row.split == _SPLIT and not row.layer
 
 
 def numbers(row: Observation) -> str:

@@ -14,7 +14,7 @@ NC = (
 
 
 def last_rows(folder: RunFolder) -> dict[str, Observation]:
-    """The last thing measured on each split.
+    """The last thing measured on each split at the classifier; in a run with several arms, of the last arm.
 
     Args:
         folder: A run folder.
@@ -22,7 +22,7 @@ def last_rows(folder: RunFolder) -> dict[str, Observation]:
     Returns:
         Split to row.
     """
-    return {row.split: row for row in folder.observations()}
+    return {row.split: row for row in folder.observations() if not row.layer}
 
 
 def row_document(row: Observation) -> dict[str, Any]:

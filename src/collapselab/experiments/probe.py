@@ -1,22 +1,51 @@
-"""What a recipe is given, and how it looks at a network in training."""
+"""What a recipe is given, and how it looks at networks in training."""
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from collapselab.core.errors import UndefinedMetric
-from collapselab.core.random import preserved_randomness
+from collapselab.core.errors import InputError, UndefinedMetric
+from collapselab.core.random import child_seed, preserved_randomness
 from collapselab.evidence import ClassStats, LabelledFeatures, LinearHead
-from collapselab.experiments.events import EpochDone, Event, Observed, SafePoint, Snapshot
+from collapselab.experiments.clock import Clock
+from collapselab.experiments.events import EpochDone, Event, Note, Observed, Planned, SafePoint, Snapshot, Trained
 from collapselab.measuring import measure
 from collapselab.metrics import snapshot_arrays
-from collapselab.records.schema import Observation
+from collapselab.records.schema import Arm, Observation
 from collapselab.training import Samples, Training
-from collapselab.training.loop import require_finite
+from collapselab.training.loop import Progress, require_finite
+
+# Names of arms are names of files.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One of several trainings that a run compares.
+
+    Attributes:
+        name: Its key in the records and in the names of files: letters, digits, ``.``, ``_``, ``=``, ``+``, ``-``.
+        make: Sets the training up when its turn comes, with generators and global randomness seeded by itself.
+        epochs: Epochs of its plan.
+        title: A few words for a legend; the name by default.
+        settings: What distinguishes it from the others, by name, as JSON can hold it.
+    """
+
+    name: str
+    make: Callable[[], Training]
+    epochs: int
+    title: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def arm(self) -> Arm:
+        """The case as a record keeps it."""
+        return Arm(name=self.name, title=self.title or self.name, settings=dict(self.settings))
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,38 +60,156 @@ class Probe:
     device: torch.device
     state: dict[str, Any] | None = None
 
-    def watch(self, training: Training, *, at: Collection[int]) -> Iterator[Event]:
-        """Train to the end of the plan and measure both splits on the way.
+    def watch(self, training: Training, *, at: Collection[int] = (), at_steps: Collection[int] = ()) -> Iterator[Event]:
+        """Train to the end of the plan, or until a stop rule applies, and measure both splits on the way.
 
         Args:
             training: A training that has just been set up; it is taken to where the run stood.
-            at: Epochs after which to measure; 0 is before training.
+            at: Epochs after which to measure; 0 is before training. The end is measured in any case.
+            at_steps: Optimiser steps after which to measure, within an epoch too.
+
+        Returns:
+            What happens. A safe point follows each step, and comes after the rows of its moment.
+        """
+        return _watched(training, Clock.of(at, at_steps), self._course("", {}))
+
+    def arms(
+        self, cases: Sequence[Case], *, at: Collection[int] = (), at_steps: Collection[int] = ()
+    ) -> Iterator[Event]:
+        """Run several trainings one after the other; those that were complete when the run stopped are not set up.
+
+        Args:
+            cases: The trainings, in their order. An arm depends on nothing that ran before it: torch's global generator
+                is seeded from its name before it is made.
+            at: See `watch`.
+            at_steps: See `watch`.
 
         Yields:
-            What happens. A safe point follows each step, and comes after the rows of its epoch.
+            What happens.
+
+        Raises:
+            InputError: If there are no cases, or names are not fit for files or not different.
         """
-        if self.state is not None:
-            training.restore(self.state)
-        elif 0 in at:
-            yield from observed(training)
-            yield SafePoint(0, training.state, wanted=True)
-        for progress in training.steps():
-            measured = False
-            if progress.loss is not None:
-                yield EpochDone(progress.epoch, progress.step, progress.loss, progress.learning_rate)
-                measured = progress.epoch in at
-            if measured:
-                yield from observed(training)
-            yield SafePoint(progress.epoch, training.state, wanted=measured)
+        clock = Clock.of(at, at_steps)
+        _require_names([case.name for case in cases])
+        yield Planned(tuple(case.arm for case in cases), sum(case.epochs for case in cases))
+        ended: dict[str, int] = {} if self.state is None else dict(self.state["ended"])
+        for place, case in enumerate(cases):
+            if case.name in ended:
+                continue
+            torch.manual_seed(child_seed(0, f"arm {case.name}"))
+            training = case.make()
+            if training.plan.epochs != case.epochs:
+                raise InputError(f"arm {case.name} must have {case.epochs} epochs, got {training.plan.epochs}")
+            later = sum(other.epochs for other in cases[place + 1 :])
+            yield from _watched(training, clock, self._course(case.name, ended, later=later))
+            del training  # before the next one is made: two networks and their data may not fit
+
+    def _course(self, arm: str, ended: dict[str, int], *, later: int = 0) -> "_Course":
+        under_way = self.state is not None and self.state["arm"] == arm
+        return _Course(arm, ended, later, self.state["training"] if self.state is not None and under_way else None)
 
 
-def observed(training: Training) -> Iterator[Event]:
+@dataclass(frozen=True, eq=False)
+class _Course:
+    """Where one training stands among those of its run.
+
+    Attributes:
+        arm: Its name; empty if it is alone.
+        ended: Epochs of the arms that have ended, by name; it enters itself there.
+        later: Epochs of the arms to come.
+        state: Where it goes on from; None if it begins.
+    """
+
+    arm: str
+    ended: dict[str, int]
+    later: int
+    state: dict[str, Any] | None
+
+    def epoch_done(self, progress: Progress, loss: float, *, planned: int) -> EpochDone:
+        """What is told of an epoch."""
+        before = sum(self.ended.values())
+        own = progress.epoch if progress.last else planned
+        return EpochDone(
+            progress.epoch,
+            progress.step,
+            loss,
+            progress.learning_rate,
+            arm=self.arm,
+            epochs_done=before + progress.epoch,
+            total_epochs=before + own + self.later,
+        )
+
+    def safe_point(self, training: Training, *, wanted: bool) -> SafePoint:
+        """The run as it stands, with the training between two steps."""
+        done = sum(self.ended.values()) + training.epoch
+        if training.done:
+            self.ended[self.arm] = training.epoch
+        ended = dict(self.ended)
+        return SafePoint(
+            done,
+            lambda: {"arm": self.arm, "ended": ended, "training": training.state()},
+            wanted=wanted,
+            last=training.done and self.later == 0,
+        )
+
+
+def _require_names(names: Sequence[str]) -> None:
+    if not names:
+        raise InputError("cases must be at least one, got none")
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise InputError(f"case names must be letters, digits and any of . _ = + -, got {name!r}")
+    # Some file systems know no capital letters.
+    if len({name.lower() for name in names}) < len(names):
+        raise InputError(f"case names must differ, got {', '.join(names)}")
+
+
+def _watched(training: Training, clock: Clock, course: _Course) -> Iterator[Event]:
+    """One training from where it stands to its end."""
+    if course.state is not None:
+        training.restore(course.state)
+    elif clock.before:
+        yield from observed(training, arm=course.arm)
+        yield course.safe_point(training, wanted=True)
+    for progress in training.steps():
+        if progress.loss is not None:
+            yield course.epoch_done(progress, progress.loss, planned=training.plan.epochs)
+        measured = clock.strikes(progress)
+        if measured:
+            yield from observed(training, arm=course.arm, within=progress.loss is None)
+        if progress.last:
+            yield from _ended(training, course.arm, progress.loss)
+        yield course.safe_point(training, wanted=measured)
+
+
+def _ended(training: Training, arm: str, loss: float | None) -> Iterator[Event]:
+    """The weights of a training at its end, and why it ended if that was early."""
+    if training.epoch < training.plan.epochs:
+        who = f"Training of {arm}" if arm else "Training"
+        yield Note(f"{who} ended after epoch {training.epoch} of {training.plan.epochs}: {_why(training, loss)}.")
+    state = training.network.state_dict()
+    yield Trained({name: tensor.detach().cpu().numpy() for name, tensor in state.items()}, arm)
+
+
+def _why(training: Training, loss: float | None) -> str:
+    """Which stop rule ended the training."""
+    rule = training.plan.stop
+    if rule.loss_below is not None and loss is not None and loss < rule.loss_below:
+        return f"its mean loss in train mode, {loss:.4g}, fell below {rule.loss_below:g}"
+    epochs = "1 epoch" if rule.zero_error_epochs == 1 else f"{rule.zero_error_epochs} epochs in a row"
+    return f"no training error for {epochs}, counted in train mode"
+
+
+def observed(training: Training, *, arm: str = "", within: bool = False) -> Iterator[Event]:
     """Measure the training as it stands, and draw from no generator that it will draw from.
 
     The features of both splits are compared with the means of their own classes in that split.
 
     Args:
         training: Where it stands; left as it was.
+        arm: Name of the arm; empty in a run of one training.
+        within: Whether it stands within an epoch.
 
     Yields:
         A snapshot of the training split and one observation a split.
@@ -72,9 +219,9 @@ def observed(training: Training) -> Iterator[Event]:
         arrays = picture(training, train.features)
         rows = [observation(training, "train", train), observation(training, "test", test)]
     if arrays is not None:
-        yield Snapshot(training.epoch, arrays)
+        yield Snapshot(training.epoch, arrays, training.step if within else None, arm)
     for row in rows:
-        yield Observed(row)
+        yield Observed(row.model_copy(update={"arm": arm}))
 
 
 def picture(training: Training, features: Tensor) -> dict[str, np.ndarray] | None:

@@ -111,7 +111,7 @@ def _begun(
     place.checkpoint_file.unlink(missing_ok=True)
     if earlier is not None:
         place.write(earlier.model_copy(update={"status": "interrupted", "epochs_done": 0, "verdict": None}))
-    place.clear_series()
+    place.clear()
     entry = declared(experiment)
     run = Run(
         name=entry.name,

@@ -1,7 +1,7 @@
 """One sitting of a run: takes a recipe's events and keeps them in an order that survives a kill.
 
-Snapshot, rows, checkpoint, record: in that order. What lies beyond the last checkpoint is forgotten when the run goes
-on, and nothing a checkpoint stands on is written after it.
+Snapshot, rows, weights, checkpoint, record: in that order. What lies beyond the last checkpoint is forgotten when the
+run goes on, and nothing a checkpoint stands on is written after it.
 """
 
 import contextlib
@@ -18,10 +18,13 @@ from collapselab.experiments.events import (
     Event,
     Finished,
     Listener,
+    Note,
     Observed,
+    Planned,
     SafePoint,
     Snapshot,
     Started,
+    Trained,
 )
 from collapselab.experiments.interrupt import Wish, interruptible
 from collapselab.experiments.probe import Probe
@@ -31,6 +34,9 @@ from collapselab.training.checkpoint import read_checkpoint, write_checkpoint
 
 # Seconds of work that a kill may cost, besides the step or the measurement under way.
 CHECKPOINT_SECONDS = 10.0
+
+# Where a run stands that has no checkpoint yet.
+_NOTHING: dict[str, Any] = {"rows": 0, "snapshots": (), "epochs_done": 0, "probe": None}
 
 
 class Session:
@@ -50,6 +56,9 @@ class Session:
         self._seconds_before = run.seconds
         self._start = time.monotonic()
         self._kept_at = self._start
+        self._rows = 0
+        self._snapshots: list[str] = []
+        self._started = False
 
     def work(self, recipe: Recipe, device: torch.device) -> Run:
         """Run the recipe to its end.
@@ -66,10 +75,10 @@ class Session:
         """
         with interruptible() as wish:
             try:
-                probe = Probe(device, self._cut_back())
-                self._tell(Started(self._run, recipe.epochs))
-                for event in recipe.run(probe):
+                for event in recipe.run(Probe(device, self._cut_back())):
                     self._take(event, wish)
+                    del event  # it may hold a network that is to be replaced by the next one
+                self._tell_started()
                 return self._finish(recipe)
             except (Interrupted, KeyboardInterrupt):
                 self._end("interrupted")
@@ -82,11 +91,12 @@ class Session:
         """The state of the last checkpoint, with the folder as it was then."""
         self._place.sweep()
         file = self._place.checkpoint_file
-        state = read_checkpoint(file, digest=self._digest) if file.exists() else None
+        kept = read_checkpoint(file, digest=self._digest) if file.exists() else _NOTHING
+        self._rows, self._snapshots = kept["rows"], list(kept["snapshots"])
         if self._run.sessions > 1:
-            self._place.keep_until(-1 if state is None else state["epoch"])
-        self._keep(epochs_done=0 if state is None else state["epoch"])
-        return state
+            self._place.keep(self._rows, self._snapshots)
+        self._keep(epochs_done=kept["epochs_done"])
+        return kept["probe"]
 
     def _keep(self, **changes: Any) -> None:
         seconds = self._seconds_before + time.monotonic() - self._start
@@ -94,15 +104,31 @@ class Session:
         self._place.write(self._run)
 
     def _take(self, event: Event, wish: Wish) -> None:
+        if isinstance(event, Planned):
+            self._keep(arms=event.arms, epochs=event.epochs)
+        self._tell_started()
         if isinstance(event, SafePoint):
             self._at_safe_point(event, wish)
         elif isinstance(event, Snapshot):
-            self._place.write_snapshot(event.epoch, event.arrays)
+            moment = self._place.write_snapshot(event.epoch, event.arrays, step=event.step, arm=event.arm)
+            self._snapshots.append(moment.file)
         elif isinstance(event, Observed):
             self._place.append(self._without_declarations(event.observation))
+            self._rows += 1
             self._tell(event)
+        elif isinstance(event, Trained):
+            self._place.write_weights(event.weights, arm=event.arm)
+        elif isinstance(event, Note):
+            if event.text not in self._run.notes:  # a repeated stretch of the run says the same again
+                self._keep(notes=(*self._run.notes, event.text))
         elif isinstance(event, EpochDone):
             self._tell(event)
+
+    def _tell_started(self) -> None:
+        """Once, when it is known what the run compares."""
+        if not self._started:
+            self._started = True
+            self._tell(Started(self._run, self._run.epochs))
 
     def _without_declarations(self, row: Observation) -> Observation:
         """The row as the series keeps it; declarations are kept once, in the record, and before the first row."""
@@ -112,10 +138,12 @@ class Session:
         return row.model_copy(update={"result": row.result.model_copy(update={"declarations": {}})})
 
     def _at_safe_point(self, point: SafePoint, wish: Wish) -> None:
-        stopping = wish.stop and point.epoch < self._run.epochs  # at the very end, finishing is the faster way out
+        stopping = wish.stop and not point.last  # at the very end, finishing is the faster way out
         if point.wanted or stopping or time.monotonic() - self._kept_at >= CHECKPOINT_SECONDS:
-            write_checkpoint(self._place.checkpoint_file, point.state(), digest=self._digest)
-            self._keep(epochs_done=point.epoch)
+            kept = {"rows": self._rows, "snapshots": self._snapshots, "epochs_done": point.epochs_done}
+            state = {**kept, "probe": point.state()}
+            write_checkpoint(self._place.checkpoint_file, state, digest=self._digest)
+            self._keep(epochs_done=point.epochs_done)
             self._kept_at = time.monotonic()
         if stopping:
             raise Interrupted

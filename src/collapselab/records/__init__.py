@@ -4,6 +4,7 @@ from collapselab.records.files import read_arrays, write_arrays, write_bytes
 from collapselab.records.provenance import command_line, provenance
 from collapselab.records.schema import (
     SCHEMA_VERSION,
+    Arm,
     Claim,
     Conditions,
     Declaration,
@@ -15,15 +16,17 @@ from collapselab.records.schema import (
     Run,
     Verdict,
 )
-from collapselab.records.store import RunFolder, as_json
+from collapselab.records.store import Moment, RunFolder, as_json
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Arm",
     "Claim",
     "Conditions",
     "Declaration",
     "Measurement",
     "Measurements",
+    "Moment",
     "Observation",
     "PerClass",
     "Provenance",

@@ -50,7 +50,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, metadata: Mapp
         arrays: Name to array; made contiguous.
         metadata: Text kept in the file's header.
     """
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # Not `ascontiguousarray`, which gives an array without axes one.
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_bytes(path, _ordered(save(contiguous, metadata=dict(metadata))))
 
 

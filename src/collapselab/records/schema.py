@@ -205,16 +205,20 @@ class Verdict(Record):
 
 
 class Observation(Record):
-    """One row of a run's series: one split of the data at one moment of training.
+    """One row of a run's series: one split of the data, at one layer of one training, at one moment.
 
     Attributes:
         epoch: Epochs done; 0 is before training.
-        step: Optimiser steps done.
+        step: Optimiser steps done; a moment within an epoch has more steps than its epochs took.
         split: Which data.
-        loss: Mean training loss over the split in eval mode, in the loss's own unit.
-        error: Fraction of the split that the classifier gets wrong.
+        loss: Mean training loss over the split in eval mode, in the loss's own unit; of the whole network, whatever the
+            layer.
+        error: Fraction of the split that the classifier gets wrong; of the whole network, whatever the layer.
         learning_rate: Learning rate of the last step taken; None before training.
         result: What was measured.
+        arm: Name of the arm of the run; empty in a run of one training.
+        layer: Name of the stage of the network whose output was measured; empty for the features that the classifier
+            sees.
     """
 
     epoch: int
@@ -224,6 +228,22 @@ class Observation(Record):
     error: float
     learning_rate: float | None
     result: Measurements
+    arm: str = ""
+    layer: str = ""
+
+
+class Arm(Record):
+    """One of several trainings that a run compares.
+
+    Attributes:
+        name: Its key in the series and in the names of files.
+        title: A few words for a legend.
+        settings: What distinguishes it from the other arms, by name.
+    """
+
+    name: str
+    title: str
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class Run(Record):
@@ -235,10 +255,12 @@ class Run(Record):
         status: ``running`` until it ends; a killed run still says so, with `epochs_done` of `epochs`.
         error: Message of the failure, if it failed.
         config: Every field of the recipe, as in force.
-        epochs: Epochs asked for.
-        epochs_done: Epochs completed and kept.
+        epochs: Epochs asked for, of all arms together.
+        epochs_done: Epochs completed and kept, of all arms together; a run that is done has fewer than were asked for
+            where a stop rule ended a training early.
         seconds: Wall time so far, over all sessions.
         sessions: How many times it was started or resumed.
+        arms: The trainings that it compares, in their order; none in a run of one training.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -256,6 +278,7 @@ class Run(Record):
     declarations: dict[str, Declaration] = Field(default_factory=dict)
     provenance: Provenance
     notes: tuple[str, ...] = ()
+    arms: tuple[Arm, ...] = ()
 
     @model_validator(mode="wrap")
     @classmethod

@@ -1,7 +1,8 @@
-"""One folder a run: ``run.json``, ``series.jsonl``, ``snapshots/*.safetensors``, ``checkpoint.pt``.
+"""One folder a run: ``run.json``, ``series.jsonl``, ``snapshots/``, ``checkpoint.pt``, ``weights.safetensors``.
 
-Everything but the series is replaced whole and atomically. The series grows by a line at a time; a kill in mid-line
-leaves a last line without its end, which the reader leaves out and a resumed run cuts off.
+Snapshots and weights of a run with several arms lie in ``snapshots/ARM/`` and ``weights/ARM.safetensors``. Everything
+but the series is replaced whole and atomically. The series grows by a line at a time; a kill in mid-line leaves a last
+line without its end, which the reader leaves out and a resumed run cuts off.
 """
 
 import contextlib
@@ -9,7 +10,9 @@ import errno
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,32 @@ try:
     import fcntl
 except ImportError:  # not a POSIX system: nothing then stops two processes from writing to one folder
     fcntl = None
+
+# Where atomic writes put their temporary files.
+_PLACES = ("", "snapshots/", "snapshots/*/", "weights/")
+_SNAPSHOT = re.compile(r"epoch-(\d{6,})(?:-step-(\d{8,}))?\.safetensors")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment of training of which something is kept.
+
+    Attributes:
+        epoch: Epochs done.
+        step: Steps done, if the moment lies within an epoch; None at the end of one.
+        arm: Name of the arm; empty in a run of one training.
+    """
+
+    epoch: int
+    step: int | None = None
+    arm: str = ""
+
+    @property
+    def file(self) -> str:
+        """Its file among the snapshots."""
+        within = "" if self.step is None else f"-step-{self.step:08d}"
+        folder = f"{self.arm}/" if self.arm else ""
+        return f"{folder}epoch-{self.epoch:06d}{within}.safetensors"
 
 
 class RunFolder:
@@ -112,7 +141,7 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove what a kill in the middle of an atomic write left behind. Hold the lock."""
-        for stray in (*self.path.glob(".*.tmp"), *self.path.glob("snapshots/.*.tmp")):
+        for stray in (file for place in _PLACES for file in self.path.glob(f"{place}.*.tmp")):
             stray.unlink(missing_ok=True)
 
     def append(self, observation: Observation) -> None:
@@ -156,54 +185,132 @@ class RunFolder:
                 raise InputError(message) from error
         return rows
 
-    def keep_until(self, epoch: int) -> None:
-        """Forget rows and snapshots after an epoch, and a last row that was cut off.
+    def keep(self, rows: int, snapshots: Collection[str]) -> None:
+        """Forget all rows after the first few, all snapshots but some, and a last row that was cut off. Hold the lock.
 
         Args:
-            epoch: The last epoch to keep.
+            rows: How many rows to keep.
+            snapshots: Files of the moments whose snapshots are kept.
+
+        Raises:
+            InputError: If there are fewer rows.
         """
-        kept = [line for line, row in self._rows() if row.epoch <= epoch]
-        write_bytes(self.series_file, b"".join(kept))
-        for later in self.snapshot_epochs():
-            if later > epoch:
-                self._snapshot_file(later).unlink()
+        there = [line for line, _ in self._rows()]
+        if len(there) < rows:
+            raise InputError(f"{self.series_file} must hold {rows} rows, as the checkpoint says, got {len(there)}")
+        write_bytes(self.series_file, b"".join(there[:rows]))
+        for moment in self.snapshots():
+            if moment.file not in snapshots:
+                self._snapshot_file(moment).unlink()
 
-    def clear_series(self) -> None:
-        """Forget all rows and all snapshots, whatever is in them. Hold the lock."""
+    def clear(self) -> None:
+        """Forget all rows, snapshots and weights, whatever is in them. Hold the lock."""
         self.series_file.unlink(missing_ok=True)
-        for epoch in self.snapshot_epochs():
-            self._snapshot_file(epoch).unlink()
+        for moment in self.snapshots():
+            self._snapshot_file(moment).unlink()
+        for file in (self.weights_file(), *(self.path / "weights").glob("*.safetensors")):
+            file.unlink(missing_ok=True)
 
-    def _snapshot_file(self, epoch: int) -> Path:
-        return self.path / "snapshots" / f"epoch-{epoch:06d}.safetensors"
+    def _snapshot_file(self, moment: Moment) -> Path:
+        return self.path / "snapshots" / moment.file
 
-    def write_snapshot(self, epoch: int, arrays: Mapping[str, np.ndarray]) -> None:
+    def write_snapshot(
+        self, epoch: int, arrays: Mapping[str, np.ndarray], *, step: int | None = None, arm: str = ""
+    ) -> Moment:
         """Keep the arrays of one moment.
 
         Args:
             epoch: Epochs done.
             arrays: Name to array.
-        """
-        write_arrays(self._snapshot_file(epoch), arrays, metadata={"schema_version": "1", "epoch": str(epoch)})
+            step: Steps done, if the moment lies within an epoch.
+            arm: Name of the arm.
 
-    def snapshot_epochs(self) -> list[int]:
-        """Epochs that have a snapshot.
+        Returns:
+            The moment, whose `file` is what `keep` takes.
+        """
+        moment = Moment(epoch, step, arm)
+        text = {"epoch": str(epoch)} | ({} if step is None else {"step": str(step)}) | ({"arm": arm} if arm else {})
+        write_arrays(self._snapshot_file(moment), arrays, metadata={"schema_version": "1", **text})
+        return moment
+
+    def snapshots(self, arm: str | None = None) -> list[Moment]:
+        """Moments that have a snapshot.
+
+        Args:
+            arm: Those of this arm only; None for those of all arms.
+
+        Returns:
+            Moments in the order of time, arm by arm in the order of the alphabet.
+        """
+        base = self.path / "snapshots"
+        found = []
+        for file in (*base.glob("*.safetensors"), *base.glob("*/*.safetensors")):
+            named = _SNAPSHOT.fullmatch(file.name)
+            owner = file.parent.name if file.parent != base else ""
+            if named is not None and arm in (None, owner):
+                found.append(Moment(int(named[1]), None if named[2] is None else int(named[2]), owner))
+        return sorted(found, key=lambda moment: (moment.arm, moment.epoch, moment.step or 0))
+
+    def snapshot_epochs(self, arm: str = "") -> list[int]:
+        """Epochs at whose end a snapshot was made.
+
+        Args:
+            arm: Name of the arm.
 
         Returns:
             Ascending epochs.
         """
-        return sorted(int(file.stem.split("-")[1]) for file in (self.path / "snapshots").glob("epoch-*.safetensors"))
+        return [moment.epoch for moment in self.snapshots(arm) if moment.step is None]
 
-    def read_snapshot(self, epoch: int) -> dict[str, np.ndarray]:
+    def read_snapshot(self, epoch: int, *, step: int | None = None, arm: str = "") -> dict[str, np.ndarray]:
         """Read the arrays of one moment.
 
         Args:
-            epoch: One of `snapshot_epochs`.
+            epoch: Epochs done.
+            step: Steps done, if the moment lies within an epoch.
+            arm: Name of the arm.
 
         Returns:
             Name to array.
         """
-        return read_arrays(self._snapshot_file(epoch))[0]
+        return read_arrays(self._snapshot_file(Moment(epoch, step, arm)))[0]
+
+    def weights_file(self, arm: str = "") -> Path:
+        """Where the weights of a trained network are, once its training has ended.
+
+        ``network.load_state_dict(safetensors.torch.load_file(path))`` puts them into a network of the same make.
+
+        Args:
+            arm: Name of the arm.
+
+        Returns:
+            The file.
+        """
+        return self.path / "weights" / f"{arm}.safetensors" if arm else self.path / "weights.safetensors"
+
+    def write_weights(self, weights: Mapping[str, np.ndarray], *, arm: str = "") -> None:
+        """Keep the weights of a trained network.
+
+        Args:
+            weights: Entries of its ``state_dict`` by name.
+            arm: Name of the arm.
+        """
+        text = {"schema_version": "1", "format": "pt"} | ({"arm": arm} if arm else {})
+        write_arrays(self.weights_file(arm), weights, metadata=text)
+
+    def read_weights(self, arm: str = "") -> dict[str, np.ndarray]:
+        """Read the weights of a trained network.
+
+        Args:
+            arm: Name of the arm.
+
+        Returns:
+            Entries of its ``state_dict`` by name.
+
+        Raises:
+            InputError: If its training has not ended.
+        """
+        return read_arrays(self.weights_file(arm))[0]
 
 
 def _write_whole(file: io.FileIO, line: bytes) -> None:

@@ -11,7 +11,7 @@ import torch
 from collapselab.core.errors import InputError
 from collapselab.records.files import write_bytes
 
-_VERSION = 1
+_VERSION = 2
 
 
 def write_checkpoint(path: Path, state: dict[str, Any], *, digest: str) -> None:
