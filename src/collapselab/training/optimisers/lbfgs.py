@@ -156,7 +156,7 @@ class QuasiNewton(torch.optim.Optimizer):
         before, gradient = self._flat(), book["gradient"]
         direction = quasi_newton(gradient, book["moves"], book["changes"])
         slope = float(gradient @ direction)
-        if not -math.inf < slope < 0:
+        if not -math.inf < slope < 0 or _nothing(rate * direction, before):
             return False
         first = rate if book["moves"] else rate * min(1.0, 1.0 / float(gradient.abs().sum()))
         start = Probe(0.0, book["value"], slope, book["loss"], gradient)
@@ -200,6 +200,11 @@ class QuasiNewton(torch.optim.Optimizer):
         for parameter, _ in decayed(self.param_groups):
             parameter.copy_(place[at : at + parameter.numel()].view_as(parameter))
             at += parameter.numel()
+
+
+def _nothing(move: Tensor, place: Tensor) -> bool:
+    """Whether a step is lost in the rounding of the parameters."""
+    return float(move.norm()) <= torch.finfo(move.dtype).eps * float(place.norm())
 
 
 def quasi_newton(gradient: Tensor, moves: Sequence[Tensor], changes: Sequence[Tensor]) -> Tensor:
