@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from collapselab.core.errors import InputError
-from collapselab.training.data.templates1d import Draws, Templates1d, random_templates, transformed
+from collapselab.training.data._signals import Draws, random_templates, transformed
+from collapselab.training.data.templates1d import Templates1d
 from tolerances import EXACT, REFERENCE
 
 
