@@ -8,6 +8,7 @@ from collapselab.training.heads.cube import Cube
 from collapselab.training.heads.learnable import Learnable
 from collapselab.training.heads.orthoplex import Orthoplex
 from collapselab.training.heads.simplex_etf import SimplexETF
+from collapselab.training.heads.softmax_code import SoftmaxCode
 
 __all__ = [
     "HEADS",
@@ -20,5 +21,6 @@ __all__ = [
     "Neck",
     "Orthoplex",
     "SimplexETF",
+    "SoftmaxCode",
     "head",
 ]
