@@ -164,8 +164,8 @@ class Samples:
         Returns:
             Inputs (m, ...) in float32 and labels (m,), where the samples are.
         """
-        y = self.y[rows]
-        x = self.x[rows] if isinstance(self.x, Tensor) else self.x[rows.cpu()].to(y.device)
+        y = self.y.index_select(0, rows)  # on the CPU much faster than [rows], and the same numbers
+        x = self.x.index_select(0, rows) if isinstance(self.x, Tensor) else self.x[rows.cpu()].to(y.device)
         return (x if self.scaling is None else self.scaling(x)), y
 
     def subset(self, rows: Tensor) -> "Samples":
