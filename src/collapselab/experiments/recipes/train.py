@@ -1,31 +1,35 @@
 """Any network on any data with any loss: the parts of a training, chosen one by one."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
-import torch
-
 from collapselab.core import checks
-from collapselab.core.random import child_seed, generators
+from collapselab.core.errors import InputError
 from collapselab.experiments._spec import experiment
+from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Probe
 from collapselab.experiments.recipes.watch_collapse import fall_after_zero_error
 from collapselab.records.schema import Observation, Verdict
-from collapselab.training import Training
 from collapselab.training.data import DataSet
+from collapselab.training.data.augmentation import Augmentation
+from collapselab.training.data.balance import Balance
 from collapselab.training.data.digits import Digits
+from collapselab.training.data.imbalance import Imbalance
+from collapselab.training.data.labels import Labels
+from collapselab.training.data.subsample import Subsample
 from collapselab.training.heads import Head, Learnable, Neck
-from collapselab.training.loop import Plan
 from collapselab.training.losses import Loss
 from collapselab.training.losses.cross_entropy import CrossEntropy
 from collapselab.training.networks import Network
 from collapselab.training.networks.mlp import MLP
 from collapselab.training.optimisers import SGD, Optimiser
 from collapselab.training.penalties import Penalty
+from collapselab.training.plan import Plan
 from collapselab.training.schedules import Schedule, StepSchedule
+from collapselab.training.stop import Stop
 
 
 @experiment(
@@ -42,6 +46,11 @@ class Train:
 
     Attributes:
         data: Data set.
+        labels: What is done to the labels: noise, labels that mean nothing, super-classes.
+        subsample: How many training samples of each class are used.
+        imbalance: How unequal the training classes are made.
+        balance: What makes up for unequal classes: oversampling, weights on the losses.
+        augmentation: What changes the inputs at random each time they are seen.
         network: Network that makes the features.
         neck: What is done to the features before the head sees them.
         head: Classifier on top of the features.
@@ -53,13 +62,28 @@ class Train:
         decay_on: What weight decay acts on: all parameters, weights but no biases and normalisation layers, or the head
             alone.
         epochs: Passes over the training data.
+        stop: When to end before that.
         batch_size: Samples in a minibatch, of all processes together.
+        micro_batch: Samples that each process takes forward at once, the gradients of the pieces adding up; null for
+            all.
         drop_last: Leave out the incomplete last batch of each epoch.
-        measurements: Number of log-spaced epochs after which to measure, besides the one before training.
+        clip_norm: Largest norm of the gradient of a step; null for no limit.
+        precision: Of the training; measurements never use bfloat16.
+        channels_last: Keep images and the weights of convolutions channels last in memory.
+        sync_batch_norm: Let batch normalisation go over the shares of all processes; on CUDA only.
+        measurements: Number of log-spaced moments at which to measure, besides the one before training.
+        clock: Whether those are epochs or optimiser steps.
+        layers: Stages of the network to measure besides the features; ["*"] for all of them.
+        pooling: What becomes of a stage that has places: their mean, or all numbers as one long vector.
         seed: Where all randomness comes from.
     """
 
     data: DataSet = field(default_factory=Digits)
+    labels: Labels = field(default_factory=Labels)
+    subsample: Subsample = field(default_factory=Subsample)
+    imbalance: Imbalance = field(default_factory=Imbalance)
+    balance: Balance = field(default_factory=Balance)
+    augmentation: Augmentation = field(default_factory=Augmentation)
     network: Network = field(default_factory=MLP)
     neck: Neck = field(default_factory=Neck)
     head: Head = field(default_factory=Learnable)
@@ -70,29 +94,34 @@ class Train:
     warmup_epochs: float = 0.0
     decay_on: Literal["all", "weights", "head"] = "all"
     epochs: int = 300
+    stop: Stop = field(default_factory=Stop)
     batch_size: int = 128
+    micro_batch: int | None = None
     drop_last: bool = True
+    clip_norm: float | None = None
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    channels_last: bool = False
+    sync_batch_norm: bool = False
     measurements: int = 40
+    clock: Literal["epochs", "steps"] = "epochs"
+    layers: tuple[str, ...] = ()
+    pooling: Literal["mean", "flatten"] = "mean"
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the fields."""
         checks.whole(self.measurements, "measurements", at_least=1)
         checks.whole(self.seed, "seed", at_least=0)
+        for name, known in (("clock", ("epochs", "steps")), ("pooling", ("mean", "flatten"))):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if not isinstance(self.layers, tuple) or not all(isinstance(name, str) for name in self.layers):
+            raise InputError(f"layers must be names of stages of the network, got {self.layers!r}")
         self._plan()
 
     def _plan(self) -> Plan:
-        return Plan(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            drop_last=self.drop_last,
-            loss=self.loss,
-            penalty=self.penalty,
-            optimiser=self.optimiser,
-            schedule=self.schedule,
-            warmup_epochs=self.warmup_epochs,
-            decay_on=self.decay_on,
-        )
+        same = {entry.name for entry in fields(Plan)}
+        return Plan(**{entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name in same})
 
     def run(self, probe: Probe) -> Iterator[Event]:
         """Train and measure.
@@ -103,12 +132,17 @@ class Train:
         Returns:
             What happens, as it happens.
         """
-        split, order = generators(self.seed, "data", "order")
-        data = self.data.load(split)
-        torch.manual_seed(child_seed(self.seed, "network"))
-        network = self.network.build(data.shape, data.num_classes, head=self.head, neck=self.neck)
-        training = Training(network, data, self._plan(), order=order, device=probe.device)
-        return probe.watch(training, at=(0, *log_spaced(self.epochs, self.measurements)))
+        data = data_of(
+            self.data, seed=self.seed, labels=self.labels, subsample=self.subsample, imbalance=self.imbalance
+        )
+        training = training_of(
+            self.network, data, self._plan(), seed=self.seed, probe=probe, head=self.head, neck=self.neck
+        )
+        if self.clock == "epochs":
+            at = {"at": (0, *log_spaced(self.epochs, self.measurements))}
+        else:
+            at = {"at": (0,), "at_steps": log_spaced(training.planned_steps, self.measurements)}
+        return probe.watch(training, **at)
 
     def verdict(self, observations: Sequence[Observation]) -> Verdict:
         """Whether NC1 fell at least tenfold after the training error had vanished.
