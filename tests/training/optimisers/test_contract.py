@@ -131,6 +131,21 @@ def test_a_rate_of_zero_moves_nothing(name: str) -> None:
     EXACT.check(work.point, before)
 
 
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_first_rate_of_zero_does_no_harm(name: str) -> None:
+    """Schedules may start from it: afterwards the loss falls as ever."""
+    optimiser, work = chosen(name), problem(name)
+    stepper, start, before = built(optimiser, work), work.point, float(work.evaluate().sum())
+    for group in stepper.param_groups:
+        group["lr"] = 0.0
+    run(optimiser, work, stepper, steps=2, epoch=1)
+    EXACT.check(work.point, start)
+    for group in stepper.param_groups:
+        group["lr"] = optimiser.learning_rate
+    run(optimiser, work, stepper, steps=10)
+    assert float(work.evaluate().sum()) < 0.5 * before
+
+
 def training(name: str, *, epochs: int = 6) -> Training:
     data = DATA["digits"].make(samples_per_class=8).load(torch.Generator().manual_seed(0))
     torch.manual_seed(0)

@@ -101,7 +101,8 @@ class Flow(torch.optim.Optimizer):
         if not book:
             loss, slopes = self._field(closure)
             self._keep(loss, slopes)
-            book["size"] = self._first_size(slopes)
+        if time > 0 and "size" not in book:
+            book["size"] = self._first_size(time)
         before, left = book["loss"], time
         while left > 0:
             # Never a last substep that is much shorter than the others.
@@ -155,12 +156,12 @@ class Flow(torch.optim.Optimizer):
             count += error.numel()
         return math.sqrt(total / count) if math.isfinite(total) else math.inf
 
-    def _first_size(self, slopes: list[Tensor]) -> float:
+    def _first_size(self, time: float) -> float:
         """A hundredth of the time that the parameters would take to change by their own size."""
-        size = math.sqrt(sum(float(parameter.square().sum()) for parameter in self._parameters()))
-        speed = math.sqrt(sum(float(slope.square().sum()) for slope in slopes))
+        parameters = self._parameters()
+        size = math.sqrt(sum(float(parameter.square().sum()) for parameter in parameters))
+        speed = math.sqrt(sum(float(self.state[parameter]["slope"].square().sum()) for parameter in parameters))
         guess = 0.01 * size / speed if speed > 0 else math.inf
-        time = self.param_groups[0]["lr"]
         return min(guess, time) if guess > 0 else 0.01 * time
 
     def _field(self, closure: Closure) -> tuple[float, list[Tensor]]:

@@ -144,19 +144,21 @@ class QuasiNewton(torch.optim.Optimizer):
         return loss
 
     def _moved(self, closure: Closure, book: dict[str, Any], rate: float) -> bool:
-        if self._try(closure, book, rate):
+        direction = quasi_newton(book["gradient"], book["moves"], book["changes"])
+        if book["moves"] and _nothing(direction, self._flat()):
+            return False
+        if self._try(closure, book, direction, rate=rate):
             return True
         if not book["moves"]:
             return False
         book.update(moves=[], changes=[])  # the curvature that was kept misleads: once more along the gradient
-        return self._try(closure, book, rate)
+        return self._try(closure, book, -book["gradient"], rate=rate)
 
-    def _try(self, closure: Closure, book: dict[str, Any], rate: float) -> bool:
-        """Search along the quasi-Newton direction; leave the parameters as they were if nothing lies lower."""
+    def _try(self, closure: Closure, book: dict[str, Any], direction: Tensor, *, rate: float) -> bool:
+        """Search along a direction; leave the parameters as they were if nothing lies lower."""
         before, gradient = self._flat(), book["gradient"]
-        direction = quasi_newton(gradient, book["moves"], book["changes"])
         slope = float(gradient @ direction)
-        if not -math.inf < slope < 0 or _nothing(rate * direction, before):
+        if not -math.inf < slope < 0:
             return False
         first = rate if book["moves"] else rate * min(1.0, 1.0 / float(gradient.abs().sum()))
         start = Probe(0.0, book["value"], slope, book["loss"], gradient)

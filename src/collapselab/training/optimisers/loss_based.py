@@ -163,8 +163,7 @@ class LossBased(Optimiser):
             take_back(stepper)
             book["factor"] *= self.decrease
         book["healthy"] = torch.ones_like(book["healthy"])
-        rate = stepper.param_groups[0]["lr"] * book["factor"]
-        if rate < _SMALLEST_RATE:
+        if self.learning_rate * book["factor"] < _SMALLEST_RATE:  # whatever the schedule makes of it
             raise NotConverged(f"loss_based: no rate above {_SMALLEST_RATE:g} makes the loss fall any further")
 
 
