@@ -59,7 +59,7 @@ class Harmful:
 
 def test_code_is_not_run(tmp_path: Path) -> None:
     for name, save in (("a.pt", torch.save), ("b.pt", _dumped)):
-        save({"version": 1, "digest": "abc", "state": Harmful()}, tmp_path / name)
+        save({"version": 2, "digest": "abc", "state": Harmful()}, tmp_path / name)
         with pytest.raises(InputError, match="is not a complete checkpoint"):
             read_checkpoint(tmp_path / name, digest="abc")
 
@@ -68,10 +68,10 @@ def _dumped(content: object, path: Path) -> None:
     path.write_bytes(pickle.dumps(content))
 
 
-@pytest.mark.parametrize("content", [{"version": 2, "digest": "abc", "state": {}}, {"weights": 1}, [1, 2], 5])
+@pytest.mark.parametrize("content", [{"version": 1, "digest": "abc", "state": {}}, {"weights": 1}, [1, 2], 5])
 def test_foreign(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "foreign.pt")
     with pytest.raises(
-        InputError, match=r"is not a complete checkpoint|must be a checkpoint of version 1, got version 2"
+        InputError, match=r"is not a complete checkpoint|must be a checkpoint of version 2, got version 1"
     ):
         read_checkpoint(tmp_path / "foreign.pt", digest="abc")

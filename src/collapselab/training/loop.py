@@ -3,6 +3,7 @@
 A step never waits for the device: sums stay there, and become numbers at the end of an epoch.
 """
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -278,7 +279,7 @@ class Training:
         """Go to where another training of the same plan stood.
 
         Args:
-            state: What its `state` returned.
+            state: What its `state` returned; left as it is.
         """
         device = self.fabric.device
         self.epoch, self.step, self._batch = state["epoch"], state["step"], state["batch"]
@@ -289,7 +290,7 @@ class Training:
         self._gradient.wrong = state["wrong"].to(device, copy=True)
         self._seen = state["seen"]
         self.network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        self._optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))  # it would go on in the tensors given
         self.generator.set_state(state["order_generator"])
         self._gradient.generator.set_state(state["augmentation_generator"])
         torch.set_rng_state(state["global_generator"])
