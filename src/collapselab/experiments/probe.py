@@ -2,23 +2,21 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from collapselab.core.errors import InputError, UndefinedMetric
+from collapselab.core.errors import InputError
 from collapselab.core.random import child_seed, preserved_randomness
-from collapselab.evidence import ClassStats, LabelledFeatures, LinearHead
 from collapselab.experiments.clock import Clock
 from collapselab.experiments.events import EpochDone, Event, Note, Observed, Planned, SafePoint, Snapshot, Trained
-from collapselab.measuring import measure
-from collapselab.metrics import snapshot_arrays
-from collapselab.records.schema import Arm, Observation
-from collapselab.training import Samples, Training
-from collapselab.training.loop import Progress, require_finite
+from collapselab.experiments.looking import Places, Pooling, look, observations, picture
+from collapselab.metrics import select
+from collapselab.records.schema import Arm
+from collapselab.training import Training
+from collapselab.training.loop import Progress
 
 # Names of arms are names of files.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
@@ -60,21 +58,44 @@ class Probe:
     device: torch.device
     state: dict[str, Any] | None = None
 
-    def watch(self, training: Training, *, at: Collection[int] = (), at_steps: Collection[int] = ()) -> Iterator[Event]:
+    def watch(
+        self,
+        training: Training,
+        *,
+        at: Collection[int] = (),
+        at_steps: Collection[int] = (),
+        layers: tuple[str, ...] = (),
+        pooling: Pooling = "mean",
+        metrics: Sequence[str] | None = None,
+    ) -> Iterator[Event]:
         """Train to the end of the plan, or until a stop rule applies, and measure both splits on the way.
 
         Args:
             training: A training that has just been set up; it is taken to where the run stood.
             at: Epochs after which to measure; 0 is before training. The end is measured in any case.
             at_steps: Optimiser steps after which to measure, within an epoch too.
+            layers: Stages of the network's body that are measured beside the features; ``*`` for all.
+            pooling: What becomes of maps (n, c, ...) that such a stage gives: the ``mean`` of each channel over places,
+                or ``flatten`` for all numbers as they are.
+            metrics: Keys of what is measured; None for all.
 
         Returns:
             What happens. A safe point follows each step, and comes after the rows of its moment.
+
+        Raises:
+            InputError: If moments, layers or metrics are not what they must be.
         """
-        return _watched(training, Clock.of(at, at_steps), self._course("", {}))
+        return _watched(training, _View.of(at, at_steps, layers, pooling, metrics), self._course("", {}))
 
     def arms(
-        self, cases: Sequence[Case], *, at: Collection[int] = (), at_steps: Collection[int] = ()
+        self,
+        cases: Sequence[Case],
+        *,
+        at: Collection[int] = (),
+        at_steps: Collection[int] = (),
+        layers: tuple[str, ...] = (),
+        pooling: Pooling = "mean",
+        metrics: Sequence[str] | None = None,
     ) -> Iterator[Event]:
         """Run several trainings one after the other; those that were complete when the run stopped are not set up.
 
@@ -83,15 +104,20 @@ class Probe:
                 is seeded from its name before it is made.
             at: See `watch`.
             at_steps: See `watch`.
+            layers: See `watch`.
+            pooling: See `watch`.
+            metrics: See `watch`.
 
-        Yields:
+        Returns:
             What happens.
 
         Raises:
             InputError: If there are no cases, or names are not fit for files or not different.
         """
-        clock = Clock.of(at, at_steps)
         _require_names([case.name for case in cases])
+        return self._arms(cases, _View.of(at, at_steps, layers, pooling, metrics))
+
+    def _arms(self, cases: Sequence[Case], view: "_View") -> Iterator[Event]:
         yield Planned(tuple(case.arm for case in cases), sum(case.epochs for case in cases))
         ended: dict[str, int] = {} if self.state is None else dict(self.state["ended"])
         for place, case in enumerate(cases):
@@ -102,12 +128,38 @@ class Probe:
             if training.plan.epochs != case.epochs:
                 raise InputError(f"arm {case.name} must have {case.epochs} epochs, got {training.plan.epochs}")
             later = sum(other.epochs for other in cases[place + 1 :])
-            yield from _watched(training, clock, self._course(case.name, ended, later=later))
+            yield from _watched(training, view, self._course(case.name, ended, later=later))
             del training  # before the next one is made: two networks and their data may not fit
 
     def _course(self, arm: str, ended: dict[str, int], *, later: int = 0) -> "_Course":
         under_way = self.state is not None and self.state["arm"] == arm
         return _Course(arm, ended, later, self.state["training"] if self.state is not None and under_way else None)
+
+
+@dataclass(frozen=True)
+class _View:
+    """When to measure, and where.
+
+    Attributes:
+        clock: When.
+        places: Where.
+    """
+
+    clock: Clock
+    places: Places
+
+    @classmethod
+    def of(
+        cls,
+        at: Collection[int],
+        at_steps: Collection[int],
+        layers: tuple[str, ...],
+        pooling: Pooling,
+        metrics: Sequence[str] | None,
+    ) -> "_View":
+        """A view from what a recipe says."""
+        chosen = None if metrics is None else tuple(metric.name for metric in select(metrics))
+        return cls(Clock.of(at, at_steps), Places(layers, pooling, chosen))
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,19 +217,20 @@ def _require_names(names: Sequence[str]) -> None:
         raise InputError(f"case names must differ, got {', '.join(names)}")
 
 
-def _watched(training: Training, clock: Clock, course: _Course) -> Iterator[Event]:
+def _watched(training: Training, view: _View, course: _Course) -> Iterator[Event]:
     """One training from where it stands to its end."""
+    view.places.stages(training)  # a layer that is not there is noticed before the first step
     if course.state is not None:
         training.restore(course.state)
-    elif clock.before:
-        yield from observed(training, arm=course.arm)
+    elif view.clock.before:
+        yield from observed(training, places=view.places, arm=course.arm)
         yield course.safe_point(training, wanted=True)
     for progress in training.steps():
         if progress.loss is not None:
             yield course.epoch_done(progress, progress.loss, planned=training.plan.epochs)
-        measured = clock.strikes(progress)
+        measured = view.clock.strikes(progress)
         if measured:
-            yield from observed(training, arm=course.arm, within=progress.loss is None)
+            yield from observed(training, places=view.places, arm=course.arm, within=progress.loss is None)
         if progress.last:
             yield from _ended(training, course.arm, progress.loss)
         yield course.safe_point(training, wanted=measured)
@@ -201,113 +254,31 @@ def _why(training: Training, loss: float | None) -> str:
     return f"no training error for {epochs}, counted in train mode"
 
 
-def observed(training: Training, *, arm: str = "", within: bool = False) -> Iterator[Event]:
+def observed(
+    training: Training, *, places: Places | None = None, arm: str = "", within: bool = False
+) -> Iterator[Event]:
     """Measure the training as it stands, and draw from no generator that it will draw from.
 
     The features of both splits are compared with the means of their own classes in that split.
 
     Args:
         training: Where it stands; left as it was.
+        places: Where to measure besides the features that the classifier sees.
         arm: Name of the arm; empty in a run of one training.
         within: Whether it stands within an epoch.
 
     Yields:
-        A snapshot of the training split and one observation a split.
+        A snapshot of the training split, and observations: one a split, and one a split and layer.
     """
+    places = Places() if places is None else places
+    arrays, rows = None, []
     with preserved_randomness():
-        train, test = look(training, training.data.train), look(training, training.data.test)
-        arrays = picture(training, train.features)
-        rows = [observation(training, "train", train), observation(training, "test", test)]
+        for split, samples in (("train", training.data.train), ("test", training.data.test)):
+            with ExitStack() as caches:
+                found = look(training, samples, places=places, caches=caches)
+                arrays = picture(training, found.head) if split == "train" else arrays
+                rows += observations(training, split, found, places=places, arm=arm)
     if arrays is not None:
         yield Snapshot(training.epoch, arrays, training.step if within else None, arm)
     for row in rows:
-        yield Observed(row.model_copy(update={"arm": arm}))
-
-
-def picture(training: Training, features: Tensor) -> dict[str, np.ndarray] | None:
-    """The arrays of a snapshot of the training split.
-
-    Args:
-        training: The network and the labels.
-        features: What its classifier saw of the training split.
-
-    Returns:
-        Name to array; None where the class means coincide, as those of a network that died do.
-    """
-    y, head = training.data.train.y, training.network.head
-    stats = ClassStats.of(LabelledFeatures.of(features, y, num_classes=training.data.num_classes), scatter=False)
-    try:
-        return snapshot_arrays(stats, features, y, head=LinearHead.of(head.weight, head.bias))
-    except UndefinedMetric:
-        return None
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """One pass over a split in eval mode.
-
-    Attributes:
-        samples: The split.
-        features: What the classifier saw (n, d).
-        loss: Mean loss.
-        error: Fraction the classifier gets wrong.
-    """
-
-    samples: Samples
-    features: Tensor
-    loss: float
-    error: float
-
-
-def look(training: Training, samples: Samples) -> Look:
-    """Features, loss and error of a split in eval mode.
-
-    Args:
-        training: The network and its loss; training flags are left as they were.
-        samples: The split.
-
-    Returns:
-        What was seen.
-    """
-    network, was_training = training.network, training.network.training
-    features, loss, wrong = [], 0.0, 0
-    network.eval()
-    with torch.no_grad():
-        for x, y in samples.batches():
-            outputs = training.watched.look(x)
-            loss += float(training.losses(outputs, y).cpu().double().sum())
-            wrong += int((outputs.logits.argmax(1) != y).sum())
-            features.append(outputs.features)
-    network.train(was_training)
-    loss /= len(samples)
-    require_finite(loss, epoch=training.epoch, learning_rate=training.learning_rate)
-    return Look(samples, torch.cat(features), loss, wrong / len(samples))
-
-
-def observation(training: Training, split: str, seen: Look) -> Observation:
-    """A row of the series.
-
-    Args:
-        training: The network.
-        split: Name of the split.
-        seen: What a look at it gave.
-
-    Returns:
-        The row, with the declarations of the metrics and without provenance: the run has one of its own.
-    """
-    measured = measure(
-        training.network,
-        seen.samples.batches(),
-        split=split,
-        num_classes=training.data.num_classes,
-        layer="head",
-    )
-    return Observation(
-        epoch=training.epoch,
-        step=training.step,
-        split=split,
-        loss=seen.loss,
-        error=seen.error,
-        learning_rate=training.learning_rate,
-        result=measured.model_copy(update={"provenance": None}),
-    )
+        yield Observed(row)

@@ -2,7 +2,7 @@
 
 from collapselab.metrics._angles import mean_cosines
 from collapselab.metrics._conventions import CONVENTIONS, Convention
-from collapselab.metrics._measure import Evidence, measure_evidence
+from collapselab.metrics._measure import Evidence, measure_evidence, select
 from collapselab.metrics._snapshot import snapshot_arrays
 from collapselab.metrics._spec import REGISTRY, Metric, metric
 
@@ -15,6 +15,7 @@ __all__ = [
     "mean_cosines",
     "measure_evidence",
     "metric",
+    "select",
     "snapshot_arrays",
 ]
 

@@ -94,7 +94,8 @@ class Conditions(Record):
     Attributes:
         split: Which data: ``train``, ``test`` or what the caller said; None if not said.
         source: What was measured: ``features``, or the class name of the model.
-        layer: Name of the module whose input was taken as features; None for features given directly.
+        layer: Name of the module whose input was taken as features, or ``output of`` a module and what became of its
+            places; None for features given directly.
         mode: ``eval`` or ``train`` for a model's flags while measuring; None for features given directly.
         num_samples: Samples that entered the statistics.
         num_ignored: Samples left out because of `ignore_index`.

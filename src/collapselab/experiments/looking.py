@@ -1,0 +1,332 @@
+"""One pass over a split in eval mode: loss, error, and the moments and features of every place that is measured."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from collapselab.core.errors import InputError, UndefinedMetric
+from collapselab.evidence import ClassStats, LinearHead, OnlineStats
+from collapselab.evidence.caching import FeatureCache
+from collapselab.evidence.features import FeatureSource
+from collapselab.evidence.remarks import remarks
+from collapselab.metrics import REGISTRY, Evidence, measure_evidence, snapshot_arrays
+from collapselab.records.schema import Conditions, Measurements, Observation
+from collapselab.training import Samples, Training
+from collapselab.training.loop import Watched, require_finite
+from collapselab.training.plan import layers_of
+
+Pooling = Literal["mean", "flatten"]
+"""What becomes of the output (n, c, ...) of a stage: the mean of each channel over places, or all numbers."""
+
+# Of wider layers no matrix of features by features is formed: it would take hundreds of megabytes, and minutes.
+WIDEST = 1024
+
+# Bytes of features of one split at one place that are kept in memory; more go to a file without a name.
+_BUDGET = 2**30
+
+# Samples of a class that a snapshot shows.
+_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a network is measured, besides the features that its classifier sees.
+
+    Attributes:
+        layers: Stages of the body; ``*`` for all.
+        pooling: What becomes of outputs with places.
+        metrics: Keys of what is measured; None for all. Inner layers are spared what needs a classifier.
+    """
+
+    layers: tuple[str, ...] = ()
+    pooling: Pooling = "mean"
+    metrics: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if isinstance(self.layers, str):
+            raise InputError(f"layers must be a tuple of names, got the string {self.layers!r}")
+        if self.pooling not in ("mean", "flatten"):
+            raise InputError(f"pooling must be mean or flatten, got {self.pooling!r}")
+
+    def stages(self, training: Training) -> tuple[str, ...]:
+        """The stages of a network that are measured.
+
+        Args:
+            training: The network.
+
+        Returns:
+            Names in the order of the forward pass.
+
+        Raises:
+            InputError: If there is no such stage.
+        """
+        names = _named(training, ("*",))
+        for name in self.layers:
+            if name not in (*names, "*"):
+                raise InputError(f"layers must be stages of the body, {', '.join(names)}, got {name!r}")
+        return tuple(name for name in names if name in self.layers or "*" in self.layers)
+
+    def asked(self, *, inner: bool, num_features: int) -> list[str]:
+        """What is measured at one place.
+
+        Args:
+            inner: Whether it lies before the classifier.
+            num_features: d.
+
+        Returns:
+            Keys of metrics.
+        """
+        names = list(REGISTRY if self.metrics is None else self.metrics)
+        if not inner:
+            return names
+        without = [name for name in names if not {"head", "bias"} & set(REGISTRY[name].needs)]
+        return [name for name in without if num_features <= WIDEST or REGISTRY[name].family != "coding"]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a pass gave at one place.
+
+    Attributes:
+        stats: Class moments.
+        features: The features again.
+        again: Where they are kept.
+        dtype: Data type of the features.
+    """
+
+    stats: ClassStats
+    features: FeatureSource
+    again: Literal["memory", "memory-map"]
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One pass over a split in eval mode.
+
+    Attributes:
+        loss: Mean loss.
+        error: Fraction the classifier gets wrong.
+        head: What the classifier saw.
+        layers: What the stages gave, by name.
+    """
+
+    loss: float
+    error: float
+    head: Seen
+    layers: Mapping[str, Seen]
+
+
+class _Gathering:
+    """Takes in features batch by batch."""
+
+    def __init__(self, num_classes: int, cache: FeatureCache) -> None:
+        self._num_classes = num_classes
+        self._cache = cache
+        self._online: OnlineStats | None = None
+        self._dtype = torch.float32
+
+    def add(self, h: Tensor, y: Tensor, *, inner: bool) -> None:
+        """Take in one batch."""
+        if self._online is None:
+            self._online = OnlineStats(self._num_classes, scatter=not inner or h.shape[1] <= WIDEST)
+            self._dtype = h.dtype
+        self._online.update(h, y)
+        self._cache.append(h, y)
+
+    def seen(self) -> Seen:
+        """What came."""
+        assert self._online is not None  # a split has samples
+        source = self._cache.source(self._num_classes)
+        return Seen(self._online.stats(), source, self._cache.how, self._dtype)
+
+
+def look(training: Training, samples: Samples, *, places: Places, caches: ExitStack) -> Look:
+    """Loss, error, and moments and features of all places of a split, in one pass in eval mode.
+
+    Args:
+        training: The network and its loss; training flags are left as they were.
+        samples: The split.
+        places: Where to look.
+        caches: Closes what features are kept in.
+
+    Returns:
+        What was seen.
+
+    Raises:
+        InputError: If a stage is not there, or gives no tensor of samples.
+        NotConverged: If the loss is no longer finite.
+    """
+    stages = places.stages(training)
+    gathered = {
+        name: _Gathering(training.data.num_classes, caches.enter_context(FeatureCache(_BUDGET)))
+        for name in ("", *stages)
+    }
+    loss, wrong = 0.0, 0
+    for batch in _batches(training, samples, stages, places.pooling):
+        loss += float(batch.losses.cpu().double().sum())
+        wrong += int(batch.wrong.sum())
+        for name, h in batch.features.items():
+            gathered[name].add(h, batch.y, inner=bool(name))
+    loss /= len(samples)
+    require_finite(loss, epoch=training.epoch, learning_rate=training.learning_rate)
+    return Look(loss, wrong / len(samples), gathered[""].seen(), {name: gathered[name].seen() for name in stages})
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """What the network made of some samples; `features` by stage, with an empty name for those of the classifier."""
+
+    y: Tensor
+    losses: Tensor
+    wrong: Tensor
+    features: Mapping[str, Tensor]
+
+
+def _batches(training: Training, samples: Samples, stages: Sequence[str], pooling: Pooling) -> Iterator[_Batch]:
+    network, was_training = training.network, training.network.training
+    needed = _named(training, layers_of(training.plan))
+    watched = Watched(network, tuple(dict.fromkeys((*needed, *stages)))) if stages else training.watched
+    network.eval()
+    try:
+        with torch.no_grad():
+            for x, y in samples.batches():
+                outputs = watched.look(x)
+                # The loss sees the stages that it asked for, and no others.
+                own = {name: outputs.layers[name] for name in needed}
+                losses = training.losses(dataclasses.replace(outputs, layers=own), y)
+                inner = {name: pooled(outputs.layers[name], name, pooling) for name in stages}
+                wrong = outputs.logits.argmax(1) != y
+                yield _Batch(y, losses, wrong, {"": outputs.features, **inner})
+    finally:
+        network.train(was_training)
+
+
+def _named(training: Training, layers: Sequence[str]) -> tuple[str, ...]:
+    """Names of stages, written out."""
+    return tuple(name for name, _ in training.network.body.named_children()) if "*" in layers else tuple(layers)
+
+
+def pooled(output: Any, name: str, pooling: Pooling) -> Tensor:
+    """Features from the output of a stage.
+
+    Args:
+        output: (n, c, ...).
+        name: Name of the stage.
+        pooling: What becomes of places.
+
+    Returns:
+        (n, d).
+
+    Raises:
+        InputError: If it is no tensor of samples.
+    """
+    if not isinstance(output, Tensor) or output.ndim < 2:
+        came = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise InputError(f"layers: stage {name} must give a tensor (n, c, ...), got {came}")
+    return output.flatten(2).mean(2) if output.ndim > 2 and pooling == "mean" else output.flatten(1)
+
+
+def observations(training: Training, split: str, found: Look, *, places: Places, arm: str) -> Iterator[Observation]:
+    """Rows of the series for one look: the features that the classifier sees, then the layers.
+
+    Args:
+        training: The network.
+        split: Name of the split.
+        found: What a look at it gave.
+        places: Where was looked, and what is measured there.
+        arm: Name of the arm.
+
+    Yields:
+        Rows, with the declarations of the metrics and without provenance: the run has one of its own.
+    """
+    for name, seen in {"": found.head, **found.layers}.items():
+        yield Observation(
+            epoch=training.epoch,
+            step=training.step,
+            split=split,
+            loss=found.loss,
+            error=found.error,
+            learning_rate=training.learning_rate,
+            result=_measured(training, split, name, seen, places=places),
+            arm=arm,
+            layer=name,
+        )
+
+
+def _measured(training: Training, split: str, name: str, seen: Seen, *, places: Places) -> Measurements:
+    stats = seen.stats
+    evidence = Evidence(stats, None if name else head_of(training), seen.features)
+    asked = places.asked(inner=bool(name), num_features=stats.num_features)
+    measurements, per_class, declarations = measure_evidence(evidence, asked)
+    how = {"mean": "mean over places", "flatten": "all places"}[places.pooling]
+    conditions = Conditions(
+        split=split,
+        source=type(training.network).__name__,
+        layer=f"output of body.{name}, {how}" if name else "head",
+        mode="eval",
+        num_samples=stats.num_samples,
+        num_classes=stats.num_classes,
+        num_features=stats.num_features,
+        classes=tuple(stats.labels.tolist()),
+        counts=tuple(stats.counts.tolist()),
+        empty_classes=stats.empty_classes,
+        feature_dtype=str(seen.dtype).removeprefix("torch."),
+        features_again=seen.again,
+        warnings=remarks(stats, seen.dtype),
+    )
+    return Measurements(
+        measurements=measurements, per_class=per_class, conditions=conditions, declarations=declarations
+    )
+
+
+def head_of(training: Training) -> LinearHead:
+    """The classifier as it acts now.
+
+    Args:
+        training: The network.
+
+    Returns:
+        A copy that later training does not change.
+    """
+    head = training.network.head
+    return LinearHead.of(head.weight.detach().clone(), None if head.bias is None else head.bias.detach().clone())
+
+
+def picture(training: Training, seen: Seen) -> dict[str, np.ndarray] | None:
+    """The arrays of a snapshot of a split.
+
+    Args:
+        training: The network.
+        seen: What its classifier saw of the split.
+
+    Returns:
+        Name to array; None where the class means coincide, as those of a network that died do.
+    """
+    h, y = _first_of_each(seen.features)
+    try:
+        return snapshot_arrays(seen.stats, h, y, head=head_of(training), samples_per_class=_SHOWN)
+    except UndefinedMetric:
+        return None
+
+
+def _first_of_each(features: FeatureSource) -> tuple[Tensor, Tensor]:
+    """The first samples of each class, in the order in which they came."""
+    missing = torch.full((features.num_classes,), _SHOWN)
+    kept: list[tuple[Tensor, Tensor]] = []
+    for part in features.chunks():
+        h, y = part.h.cpu(), part.y.cpu()
+        rows = torch.cat([(y == label).nonzero()[: int(missing[label]), 0] for label in y.unique().tolist()])
+        rows = rows.sort().values
+        missing -= torch.bincount(y[rows], minlength=len(missing))
+        kept.append((h[rows], y[rows]))
+        if not missing.any():
+            break
+    return torch.cat([h for h, _ in kept]), torch.cat([y for _, y in kept])
