@@ -87,6 +87,24 @@ def read_features(
     return FeatureFile(features, found, num_ignored=len(arrays["y"]) - features.num_samples)
 
 
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read whatever arrays a file holds.
+
+    Args:
+        path: ``.npz`` without pickled objects, or ``.safetensors``.
+
+    Returns:
+        Arrays or tensors by their names.
+
+    Raises:
+        InputError: If the file is missing, truncated or of another format.
+    """
+    path = Path(path)
+    if path.suffix == ".parquet":
+        raise InputError(f"{path}: arrays are read from .npz or .safetensors, got .parquet")
+    return _arrays(path)
+
+
 def _declared(value: Any) -> int:
     number = np.asarray(value)
     if number.size != 1 or number.dtype.kind not in "iu":

@@ -151,7 +151,7 @@ class Augmentation:
         if draws.moves is not None or draws.flips is not None:
             x = self._window(x, draws)
         if draws.centres is not None:
-            x = x.masked_fill(self._cut(x, draws.centres)[:, None], 0.0)
+            x = x * (~self._cut(x, draws.centres)).to(x.dtype)[:, None]
         if draws.turns is not None:
             length = x.shape[-1]
             source = (torch.arange(length, device=x.device) - draws.turns[:, None]) % length
@@ -178,16 +178,16 @@ class Augmentation:
             columns = torch.where(draws.flips[:, None], width - 1 - columns, columns)
         if draws.moves is not None:
             rows, columns = rows + draws.moves[:, :1], columns + draws.moves[:, 1:]
-        outside = None
+        inside = None
         if draws.moves is not None and self.padding == "zero":
-            inside = [(at >= 0) & (at < size) for at, size in ((rows, height), (columns, width))]
-            outside = ~(inside[0][:, :, None] & inside[1][:, None, :])
+            known = [((at >= 0) & (at < size)).to(x.dtype) for at, size in ((rows, height), (columns, width))]
+            inside = known[0][:, None, :, None] * known[1][:, None, None, :]
             rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
         elif draws.moves is not None:
             rows, columns = _reflected(rows, height), _reflected(columns, width)
         source = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, height * width)
         found = x.flatten(2).gather(2, source.expand(-1, x.shape[1], -1)).view(x.shape)
-        return found if outside is None else found.masked_fill_(outside[:, None], 0.0)
+        return found if inside is None else found.mul_(inside)  # much faster on the CPU than filling where it is 0
 
     def _cut(self, x: Tensor, centres: Tensor) -> Tensor:
         """(n, h, w) True in the squares, from half a side before the centre on."""
