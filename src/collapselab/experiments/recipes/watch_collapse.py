@@ -178,7 +178,8 @@ def fall_after_zero_error(observations: Sequence[Observation], *, metric: str = 
         ``holds`` if it fell at least `FALL`-fold; ``inconclusive`` if the error never vanished, if fewer than two
         measurements came after that, or if the metric was undefined.
     """
-    rows = sorted((row for row in observations if row.split == "train"), key=lambda row: row.epoch)
+    seen_by_head = (row for row in observations if row.split == "train" and not row.layer)
+    rows = sorted(seen_by_head, key=lambda row: row.step)
     phase = terminal_phase(rows)
     figures: dict[str, float | int | str | None] = {
         "first_epoch_at_zero_error": phase.first_zero,
