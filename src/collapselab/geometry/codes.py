@@ -17,9 +17,11 @@ from collapselab.core.errors import InputError, NotKnown
 from collapselab.geometry.configurations import orthogonal_frame, orthoplex, simplex_etf
 from collapselab.geometry.one_versus_rest import one_versus_rest_distances
 
-# Sharpness of the soft maximum, from a smooth landscape to one whose minimiser is the code to about 1e-10.
-_SHARPNESS = (10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 1e5)
-_ITERATIONS = 200  # at each sharpness; symmetric codes need a tenth
+# Sharpness of the soft maximum, in units of 1 over the distance to be expected: first a landscape with few minima, in
+# the end one whose minimiser is the code to about 1e-10.
+_COARSE = (5.0, 15.0, 50.0)
+_SHARP = (150.0, 500.0, 1.5e3, 5e3, 5e4)
+_MOVED = 0.05  # share of the rows that a round puts elsewhere; of 2, 5, 10 and 20 in 100, 5 led furthest in equal times
 _REACHED = 1e-8
 
 KNOWN_CODES: Mapping[tuple[int, int], float] = MappingProxyType(
@@ -37,20 +39,27 @@ symmetric code (icosahedron, Petersen's, 600-cell, Clebsch's, Schlaefli's, the 2
 
 
 def softmax_code(
-    num_classes: int, num_features: int, *, generator: torch.Generator | None = None, starts: int = 4
+    num_classes: int,
+    num_features: int,
+    *,
+    generator: torch.Generator | None = None,
+    starts: int = 4,
+    rounds: int = 40,
 ) -> Tensor:
     r"""K unit rows whose smallest one-versus-rest distance is as large as was found.
 
-    Exact where a closed form is known. Elsewhere a soft maximum of the pairwise cosines, $\tfrac1\beta\log\sum_{i<j}
-    e^{\beta\langle w_i,w_j\rangle}$, is minimised by L-BFGS for growing beta from several random starts, and the best
-    result kept: there may be better ones. A start takes about a tenth of a second for a dozen rows, a few seconds for a
-    hundred, and grows with K^2 d; a value that is in `KNOWN_CODES` ends the search.
+    Exact where a closed form is known. Elsewhere a soft maximum of the pairwise cosines, $\tfrac1\beta\log\sum_{i\ne
+    j} e^{\beta\langle w_i,w_j\rangle}$, is minimised by L-BFGS for growing beta, from the best of several random starts
+    and then in rounds, each of which puts some rows elsewhere at random and keeps the result if it is better. There may
+    be better codes. It takes a few seconds for a few dozen classes, a quarter of a minute for a hundred, and grows with
+    K^2 d; a value that is in `KNOWN_CODES` ends the search.
 
     Args:
         num_classes: K >= 2.
         num_features: d >= 1, and at least 2 for K > 2.
-        generator: Draws the starts, or turns what is known; None for starts and positions that are always the same.
+        generator: Draws what the search draws, or turns what is known; None for rows that are always the same.
         starts: How many random starts the search has.
+        rounds: How many attempts at a better code follow.
 
     Returns:
         (K, d) unit rows in float64, on the CPU.
@@ -65,6 +74,7 @@ def softmax_code(
     k = checks.whole(num_classes, "num_classes", at_least=2)
     d = checks.whole(num_features, "num_features", at_least=1)
     checks.whole(starts, "starts", at_least=1)
+    checks.whole(rounds, "rounds", at_least=0)
     if d == 1 and k > 2:
         raise InputError(f"num_features must be at least 2 for {k} classes in this configuration, got {d}")
     if k <= d + 1:
@@ -73,7 +83,7 @@ def softmax_code(
         return orthoplex(2 * d, d, generator=generator)[:k]  # at least two opposites: every hull holds the origin
     if d == 2:
         return _polygon(k) @ orthogonal_frame(2, 2, generator=generator)
-    return _searched(k, d, torch.Generator().manual_seed(0) if generator is None else generator, starts)
+    return _searched(k, d, torch.Generator().manual_seed(0) if generator is None else generator, (starts, rounds))
 
 
 def code_distance(num_classes: int, num_features: int) -> float:
@@ -133,46 +143,56 @@ def _polygon(k: int) -> Tensor:
     return torch.stack([angles.cos(), angles.sin()], 1)
 
 
-def _searched(k: int, d: int, generator: torch.Generator, starts: int) -> Tensor:
-    """The best of several local minimisers."""
-    target = KNOWN_CODES.get((k, d), math.inf)
-    best, reached = torch.empty(0), -math.inf
-    for _ in range(starts):
-        start = torch.randn(k, d, generator=generator, dtype=torch.float64, device=generator.device).cpu()
-        rows = _spread(start)
-        distance = float(one_versus_rest_distances(rows).min())
-        if distance > reached:
-            best, reached = rows, distance
-        if reached > target - _REACHED:
-            break
-    return best
+def _searched(k: int, d: int, generator: torch.Generator, effort: tuple[int, int]) -> Tensor:
+    """The best local minimiser after so many starts and rounds."""
+    starts, rounds = effort
+    size = math.sqrt(math.prod(code_distance_bounds(k, d)))
+    best, lowest = min((_relaxed(_drawn(k, d, generator), _COARSE, size) for _ in range(starts)), key=lambda x: x[1])
+    if (k, d) in KNOWN_CODES:
+        rows, _ = _relaxed(best, _SHARP, size)
+        if float(one_versus_rest_distances(rows).min()) > KNOWN_CODES[k, d] - _REACHED:
+            return rows
+    for _ in range(rounds):
+        moved = torch.randperm(k, generator=generator, device=generator.device).cpu()[: math.ceil(_MOVED * k)]
+        attempt, value = _relaxed(best.index_copy(0, moved, _drawn(len(moved), d, generator)), _COARSE[1:], size)
+        if value < lowest:
+            best, lowest = attempt, value
+    return _relaxed(best, _SHARP, size)[0]
 
 
-def _spread(start: Tensor) -> Tensor:
-    """A local minimiser of the largest cosine, through soft maxima that grow sharper."""
-    itself = torch.zeros(len(start), len(start), dtype=start.dtype).fill_diagonal_(-math.inf)
-    x = start
-    for beta in _SHARPNESS:
-        x = _unit(x).requires_grad_()
+def _drawn(k: int, d: int, generator: torch.Generator) -> Tensor:
+    """Random directions."""
+    return _unit(torch.randn(k, d, generator=generator, dtype=torch.float64, device=generator.device).cpu())
+
+
+def _relaxed(rows: Tensor, sharpness: tuple[float, ...], size: float) -> tuple[Tensor, float]:
+    """A local minimiser of the soft maximum of cosines as it grows sharper, and the last value."""
+    itself = torch.zeros(len(rows), len(rows), dtype=rows.dtype).fill_diagonal_(-math.inf)
+    value = math.inf
+    for beta in (units / size for units in sharpness):
+        x = rows.clone().requires_grad_()
+        # Where it is sharp, the minimum is what is asked for; before that, the neighbourhood will do.
+        steps, precision = (60, 1e-9) if sharpness is not _SHARP else (200, 1e-15)
         optimiser = torch.optim.LBFGS(
             [x],
-            max_iter=_ITERATIONS,
+            max_iter=steps,
             history_size=30,
-            tolerance_grad=1e-12,
-            tolerance_change=1e-15,
+            tolerance_grad=precision,
+            tolerance_change=precision,
             line_search_fn="strong_wolfe",
         )
 
         def closure(x: Tensor = x, beta: float = beta) -> Tensor:
-            rows = _unit(x)
-            value = torch.logsumexp((beta * (rows @ rows.T - 1) + itself).flatten(), 0) / beta
-            (x.grad,) = torch.autograd.grad(value, x)
-            return value.detach()
+            unit = _unit(x)
+            soft = torch.logsumexp((beta * (unit @ unit.T - 1) + itself).flatten(), 0) / beta
+            (x.grad,) = torch.autograd.grad(soft, x)
+            return soft.detach()
 
         with torch.enable_grad():
             optimiser.step(closure)
-        x = x.detach()
-    return _unit(x)
+            value = float(closure())
+        rows = _unit(x.detach())
+    return rows, value
 
 
 def _unit(x: Tensor) -> Tensor:

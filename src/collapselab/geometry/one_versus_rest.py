@@ -22,14 +22,14 @@ def one_versus_rest_distances(rows: Tensor) -> Tensor:
         rows: (k, d) class vectors, k >= 2.
 
     Returns:
-        (k,) distances in float64 on the CPU; 0 for a row inside the hull. No gradient flows back.
+        (k,) distances in float64 on the CPU; 0 up to rounding for a row inside the hull. No gradient flows back.
 
     Raises:
         InputError: If there are fewer than two rows.
 
     Example:
-        >>> one_versus_rest_distances(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])).tolist()
-        [1.0, 1.0, 0.0]
+        >>> [round(x, 12) for x in one_versus_rest_distances(torch.tensor([[1.0], [-2.0], [0.0]])).tolist()]
+        [1.0, 2.0, 0.0]
     """
     given = checks.matrix(rows, "rows", axes="(classes, features)")
     if given.shape[0] < 2:
