@@ -104,6 +104,21 @@ def test_decoded_on_demand_or_beforehand_is_the_same(folder: tuple[Path, np.ndar
             EXACT.check(ya, yb)
 
 
+def test_several_threads(folder: tuple[Path, np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as torch computes with; here more than there are images, and an error in one of them."""
+    one, several = [], []
+    for threads, found in ((1, one), (3, several), (40, several)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        splits = Hub(path=str(folder[0]), memory_gb=0.0).load(torch.Generator().manual_seed(0))
+        found.append(taken(splits.train))
+    for found in several:
+        EXACT.check(found, one[0])
+    mixed = table([Image.fromarray(pixels(1, 4, 4, 3)[0])] * 3 + [Image.fromarray(pixels(1, 5, 5, 3)[0])], [0, 1, 0, 1])
+    mixed.to_parquet(folder[0].parent / "mixed.parquet")
+    with pytest.raises(InputError, match="size must be given for images of several sizes, got 5 x 5 at 3"):
+        Hub(path=str(folder[0].parent / "mixed.parquet"), samples_per_class=1).load(torch.Generator().manual_seed(0))
+
+
 def test_size_decides(folder: tuple[Path, np.ndarray, np.ndarray], generator: torch.Generator) -> None:
     num_bytes = 18 * 3 * 6 * 6
     assert Hub(path=str(folder[0]), memory_gb=num_bytes / 1e9).load(generator).train.in_memory

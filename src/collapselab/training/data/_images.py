@@ -166,12 +166,17 @@ class Images:
         files: Sequence[Any] = self.table[where][self.column]
         out = torch.empty(len(where), *self.form.shape, dtype=torch.uint8)
 
-        def fill(i: int) -> None:
-            out[i] = self.form.pixels(self.decoder.decode_example(files[i]), where[i])
+        def fill(mine: range) -> None:
+            for i in mine:
+                out[i] = self.form.pixels(self.decoder.decode_example(files[i]), where[i])
 
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # Pillow decodes without the interpreter's lock
-            for _ in pool.map(fill, range(len(where))):
-                pass
+        threads = min(torch.get_num_threads(), len(where))
+        if threads <= 1:
+            fill(range(len(where)))
+            return out
+        with ThreadPoolExecutor(threads) as pool:  # Pillow decodes without the interpreter's lock
+            for _ in pool.map(fill, [range(first, len(where), threads) for first in range(threads)]):
+                pass  # raises what a thread has raised
         return out
 
     def decoded(self) -> Tensor:
