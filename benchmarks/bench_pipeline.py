@@ -41,7 +41,7 @@ def splits(shape: tuple[int, ...], n: int, *, kind: torch.dtype = torch.float32)
     x = torch.randint(0, 256, (n, *shape), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     y, scaling = torch.arange(n) % NUM_CLASSES, Scaling.of(x)
     samples = Samples(x, y, scaling) if kind == torch.uint8 else Samples(scaling(x), y)
-    return Splits(samples, samples.subset(torch.arange(BATCH)), NUM_CLASSES)
+    return Splits(samples, samples.subset(torch.arange(min(BATCH, n))), NUM_CLASSES)
 
 
 def training(
