@@ -34,6 +34,18 @@ class Choice(Generic[T]):
         return (inspect.getdoc(self.make) or "").split("\n\n")[0].replace("\n", " ")
 
 
+def by_name(choice: Choice[Any]) -> str:
+    """Key by which choices are listed, whichever was imported first.
+
+    Args:
+        choice: One of a registry.
+
+    Returns:
+        Its name.
+    """
+    return choice.name
+
+
 C = TypeVar("C")
 
 

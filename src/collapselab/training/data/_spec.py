@@ -9,7 +9,7 @@ from torch import Tensor
 
 from collapselab.core.errors import InputError
 from collapselab.core.registry import Registry
-from collapselab.training._choice import Choice, declare
+from collapselab.training._choice import Choice, by_name, declare
 from collapselab.training.data._samples import EVALUATION_BATCH, Batches, Inputs, Samples, Scaling, Splits
 
 __all__ = [
@@ -45,7 +45,7 @@ class DataSet(ABC):
         """
 
 
-DATA: Registry[Choice[DataSet]] = Registry("data set", package="collapselab.training.data")
+DATA: Registry[Choice[DataSet]] = Registry("data set", package="collapselab.training.data", order=by_name)
 
 C = TypeVar("C")
 

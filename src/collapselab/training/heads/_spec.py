@@ -7,7 +7,7 @@ from typing import TypeVar
 from torch import nn
 
 from collapselab.core.registry import Registry
-from collapselab.training._choice import Choice, declare
+from collapselab.training._choice import Choice, by_name, declare
 
 
 class Head(ABC):
@@ -26,7 +26,7 @@ class Head(ABC):
         """
 
 
-HEADS: Registry[Choice[Head]] = Registry("head", package="collapselab.training.heads")
+HEADS: Registry[Choice[Head]] = Registry("head", package="collapselab.training.heads", order=by_name)
 
 C = TypeVar("C")
 

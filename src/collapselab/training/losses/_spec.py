@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, TypeVar
 from torch import Tensor
 
 from collapselab.core.registry import Registry
-from collapselab.training._choice import Choice, declare
+from collapselab.training._choice import Choice, by_name, declare
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Loss(ABC):
         """
 
 
-LOSSES: Registry[Choice[Loss]] = Registry("loss", package="collapselab.training.losses")
+LOSSES: Registry[Choice[Loss]] = Registry("loss", package="collapselab.training.losses", order=by_name)
 
 C = TypeVar("C")
 

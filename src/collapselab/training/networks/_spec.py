@@ -7,7 +7,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from collapselab.core.registry import Registry
-from collapselab.training._choice import Choice, declare
+from collapselab.training._choice import Choice, by_name, declare
 from collapselab.training.heads import Head, Learnable, Neck
 
 
@@ -88,7 +88,7 @@ class Network(ABC):
         return Classifier(body, (Learnable() if head is None else head).build(num_features, num_classes), between)
 
 
-NETWORKS: Registry[Choice[Network]] = Registry("network", package="collapselab.training.networks")
+NETWORKS: Registry[Choice[Network]] = Registry("network", package="collapselab.training.networks", order=by_name)
 
 C = TypeVar("C")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from collapselab.core.registry import Registry
-from collapselab.training._choice import Choice, declare
+from collapselab.training._choice import Choice, by_name, declare
 from collapselab.training.losses import Loss, Outputs
 
 Each = Callable[[Outputs, Tensor], Tensor]
@@ -134,7 +134,9 @@ class Optimiser(ABC):
         del work, stepper
 
 
-OPTIMISERS: Registry[Choice[Optimiser]] = Registry("optimiser", package="collapselab.training.optimisers")
+OPTIMISERS: Registry[Choice[Optimiser]] = Registry(
+    "optimiser", package="collapselab.training.optimisers", order=by_name
+)
 
 C = TypeVar("C")
 

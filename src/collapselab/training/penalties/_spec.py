@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from collapselab.core.registry import Registry
-from collapselab.training._choice import Choice, declare
+from collapselab.training._choice import Choice, by_name, declare
 from collapselab.training.losses import Loss
 
 
@@ -12,7 +12,7 @@ class Penalty(Loss):
     """Base of all penalties: a loss that is added to another one, its strength among its settings."""
 
 
-PENALTIES: Registry[Choice[Penalty]] = Registry("penalty", package="collapselab.training.penalties")
+PENALTIES: Registry[Choice[Penalty]] = Registry("penalty", package="collapselab.training.penalties", order=by_name)
 
 C = TypeVar("C")
 

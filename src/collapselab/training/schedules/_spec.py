@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from collapselab.core.registry import Registry
-from collapselab.training._choice import Choice, declare
+from collapselab.training._choice import Choice, by_name, declare
 
 
 class Schedule(ABC):
@@ -24,7 +24,7 @@ class Schedule(ABC):
         """
 
 
-SCHEDULES: Registry[Choice[Schedule]] = Registry("schedule", package="collapselab.training.schedules")
+SCHEDULES: Registry[Choice[Schedule]] = Registry("schedule", package="collapselab.training.schedules", order=by_name)
 
 C = TypeVar("C")
 
