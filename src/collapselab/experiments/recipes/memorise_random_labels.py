@@ -7,12 +7,12 @@ import torch
 
 from collapselab.core import checks
 from collapselab.core.errors import UndefinedMetric
-from collapselab.core.random import generators, preserved_randomness
+from collapselab.core.random import generators
 from collapselab.experiments._spec import experiment
 from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event, Observed
-from collapselab.experiments.probe import Probe, look
+from collapselab.experiments.probe import Probe
 from collapselab.measuring import measure
 from collapselab.records.schema import Observation, Verdict
 from collapselab.training import Training
@@ -148,7 +148,7 @@ def permuted_rows(training: Training, *, permutations: int, seed: int) -> Iterat
     """Measure the training features about random permutations of their labels.
 
     Args:
-        training: Where it stands; left as it was.
+        training: Where it stands, at its end.
         permutations: How many.
         seed: Seed of the run.
 
@@ -156,14 +156,13 @@ def permuted_rows(training: Training, *, permutations: int, seed: int) -> Iterat
         One row a permutation.
     """
     (draw,) = generators(seed, "permutations")
-    with preserved_randomness():
-        seen = look(training, training.data.train)
+    features = training.evaluate(lambda outputs, _: outputs.features)
     y, head = training.data.train.y, training.network.head
     for _ in range(permutations):
         permuted = y[torch.randperm(len(y), generator=draw).to(y.device)]
-        found = measure((seen.features, permuted), head=head, split=PERMUTED, num_classes=training.data.num_classes)
+        found = measure((features, permuted), head=head, split=PERMUTED, num_classes=training.data.num_classes)
         with torch.no_grad():
-            outputs = Outputs(head(seen.features), seen.features, head.weight, head.bias)
+            outputs = Outputs(head(features), features, head.weight, head.bias)
             loss = float(training.losses(outputs, permuted).mean())
         yield Observation(
             epoch=training.epoch,

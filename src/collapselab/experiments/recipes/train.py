@@ -138,11 +138,15 @@ class Train:
         training = training_of(
             self.network, data, self._plan(), seed=self.seed, probe=probe, head=self.head, neck=self.neck
         )
-        if self.clock == "epochs":
-            at = {"at": (0, *log_spaced(self.epochs, self.measurements))}
-        else:
-            at = {"at": (0,), "at_steps": log_spaced(training.planned_steps, self.measurements)}
-        return probe.watch(training, **at)
+        by_epochs = self.clock == "epochs"
+        moments = log_spaced(self.epochs if by_epochs else training.planned_steps, self.measurements)
+        return probe.watch(
+            training,
+            at=(0, *moments) if by_epochs else (0,),
+            at_steps=() if by_epochs else moments,
+            layers=self.layers,
+            pooling=self.pooling,
+        )
 
     def verdict(self, observations: Sequence[Observation]) -> Verdict:
         """Whether NC1 fell at least tenfold after the training error had vanished.
