@@ -1,25 +1,34 @@
-"""Runs the tiny recipe again and again, killing it with SIGKILL at chosen writes, until it is done.
+"""Runs a tiny recipe again and again, killing it with SIGKILL at chosen places, until it is done.
 
-A program of its own: it forks, so that the imports are paid once. `python killed_runs.py FOLDER POINT...` runs each
-point in `FOLDER/POINT` and fails with a message where a killed run is not readable. A point is ``NUMBER`` (die before
-that write to the disk), ``NUMBERh`` (die in the middle of it: rows of the series only, all else is replaced whole) or
-``tSECONDS`` (die that long after the start). ``count`` prints the writes of a whole run, one letter each (a row
-appended, a file replaced), after running it in ``FOLDER/whole``.
+A program of its own: it forks, so that the imports are paid once. `python killed_runs.py RECIPE FOLDER POINT...` runs
+each point in `FOLDER/POINT` and fails with a message where a killed run is not readable. RECIPE is ``one`` (a single
+training) or ``arms`` (two of them). A point is ``NUMBER`` (die before that write to the disk), ``NUMBERh`` (die in the
+middle of it: rows of the series only, all else is replaced whole), ``tSECONDS`` (die that long after the start) or
+``sSTEP`` (die in that optimiser step of the session; ``sSTEP,STEP`` for one session after the other). A ``c`` at the
+end lets a checkpoint follow every step. ``count`` prints the writes of a whole run, one letter each (a row appended, a
+file replaced), after running it in ``FOLDER/whole``.
 """
 
 import importlib
+import itertools
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tiny_arms
 from collapselab.experiments import resume_experiment, run_experiment
+from collapselab.experiments import session as sessions
 from collapselab.records import RunFolder, store
+from collapselab.training import Training
 from tiny_run import TINY
+
+RECIPES: dict[str, Any] = {"one": TINY, "arms": tiny_arms.TinyArms()}
 
 # So many sessions of a run killed by the clock are killed; the one after them is left alone.
 KILLS = 3
@@ -47,15 +56,36 @@ class Writes:
         return counted
 
 
-def session(folder: Path, *, die_at: int | None = None, half: bool = False, after: float | None = None) -> int:
+@dataclass(frozen=True)
+class Death:
+    """How a session is to end, if it is not to end well."""
+
+    write: int | None = None
+    half: bool = False
+    seconds: float | None = None
+    step: int | None = None
+
+
+def deaths(point: str) -> list[Death]:
+    """How the sessions of a point end, one after the other."""
+    if point[0] == "t":
+        return [Death(seconds=float(point[1:]))] * KILLS
+    if point[0] == "s":
+        return [Death(step=int(step)) for step in point[1:].split(",")]
+    return [Death(write=int(point.rstrip("h")), half=point.endswith("h"))]
+
+
+def session(recipe: Any, folder: Path, death: Death) -> int:
     """Run or go on in a child; gives what `waitpid` says of its end."""
     pid = os.fork()
     if pid == 0:
-        writes = Writes(die_at, half=half)
-        if after is not None:
-            threading.Thread(target=_die_after, args=(after,), daemon=True).start()
+        writes = Writes(death.write, half=death.half)
+        if death.seconds is not None:
+            threading.Thread(target=_die_after, args=(death.seconds,), daemon=True).start()
+        if death.step is not None:
+            _die_in_step(death.step)
         try:
-            resume_experiment(folder) if RunFolder(folder).exists() else run_experiment(TINY, folder)
+            resume_experiment(folder) if RunFolder(folder).exists() else run_experiment(recipe, folder)
         except BaseException as error:
             print(f"{folder.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             os._exit(1)
@@ -67,6 +97,19 @@ def session(folder: Path, *, die_at: int | None = None, half: bool = False, afte
 def _die_after(seconds: float) -> None:
     time.sleep(seconds)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_in_step(number: int) -> None:
+    """After the gradient of that step is there, and before the weights have moved."""
+    real, calls = Training.accumulate, itertools.count(1)
+
+    def accumulate(self: Training, *given: Any, **named: Any) -> Any:
+        found = real(self, *given, **named)
+        if next(calls) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    Training.accumulate = accumulate
 
 
 def readable(folder: Path) -> None:
@@ -81,29 +124,34 @@ def readable(folder: Path) -> None:
     assert all(row.epoch <= run.epochs for row in rows)
     if rows:
         assert run.declarations.keys() >= rows[0].result.measurements.keys()
-    for epoch in place.snapshot_epochs():
-        place.read_snapshot(epoch)
+    for moment in place.snapshots():
+        place.read_snapshot(moment.epoch, step=moment.step, arm=moment.arm)
 
 
 def main() -> None:
     for heavy in ("lightning.fabric", "sklearn.datasets"):
         importlib.import_module(heavy)  # here, and not in every child
-    base = Path(sys.argv[1])
-    for point in sys.argv[2:]:
-        if point == "count":
-            assert session(base / "whole") == 0
-            continue
-        folder = base / point
-        timed = point[0] == "t"
-        how: dict[str, Any] = {"after": float(point[1:])} if timed else {"die_at": int(point.rstrip("h"))}
-        killed = 0
-        for _ in range(KILLS if timed else 1):
-            ended = session(folder, half=point.endswith("h"), **how)
-            if os.WIFSIGNALED(ended):
-                killed += 1
-                readable(folder)
-        assert timed or killed == 1, f"{point}: nothing was killed"
-        assert session(folder) == 0, point
+    recipe, base = RECIPES[sys.argv[1]], Path(sys.argv[2])
+    with tiny_arms.registered():
+        for point in sys.argv[3:]:
+            if point == "count":
+                assert session(recipe, base / "whole", Death()) == 0
+            else:
+                _killed(recipe, base / point, point)
+
+
+def _killed(recipe: Any, folder: Path, point: str) -> None:
+    """Die as the point says, look at what is left each time, and go on to the end."""
+    if point.endswith("c"):
+        sessions.CHECKPOINT_SECONDS = 0.0
+    killed = 0
+    for death in deaths(point.rstrip("c")):
+        if os.WIFSIGNALED(session(recipe, folder, death)):
+            killed += 1
+            readable(folder)
+    assert point[0] == "t" or killed == len(deaths(point.rstrip("c"))), f"{point}: killed only {killed} times"
+    sessions.CHECKPOINT_SECONDS = 10.0
+    assert session(recipe, folder, Death()) == 0, point
 
 
 if __name__ == "__main__":
