@@ -64,6 +64,12 @@ class Member:
         return cls(rank, processes, kind, meeting, torch.get_num_threads(), deterministic)
 
 
+def _fabric_parts() -> tuple[Any, Any]:
+    purpose = "training in several processes"
+    lightning = extras.require("lightning.fabric", extra="train", purpose=purpose)
+    return lightning, extras.require("lightning.fabric.plugins.environments", extra="train", purpose=purpose)
+
+
 @contextlib.contextmanager
 def joined(member: Member) -> Iterator[Any]:
     """Be one of the processes.
@@ -74,8 +80,7 @@ def joined(member: Member) -> Iterator[Any]:
     Yields:
         The Fabric.
     """
-    lightning = extras.require("lightning.fabric", extra="train", purpose="training in several processes")
-    environments = extras.require("lightning.fabric.plugins.environments", extra="train", purpose="training")
+    lightning, environments = _fabric_parts()
     backend = "nccl" if member.kind == "cuda" and distributed.is_nccl_available() else "gloo"
     if member.kind == "cuda":
         torch.cuda.set_device(member.rank)
@@ -161,6 +166,7 @@ def take_part(member: Member, payload: bytes, line: Connection) -> None:
     try:
         with _reporting(member, line):
             function = pickle.loads(payload)
+            _fabric_parts()  # imported before it is ready, so that the first process need not wait for it in the dark
             line.send(None)  # ready
             # Said once more before the group is left, since that is what the first process notices.
             with joined(member) as fabric, _reporting(member, line):

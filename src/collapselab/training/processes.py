@@ -76,7 +76,7 @@ def launch(
         crew, done = _Crew(members[1:], payload), False
         try:
             crew.start()
-            with joined(members[0]) as fabric, crew.watched():
+            with crew.watched(), joined(members[0]) as fabric, crew.together():
                 result = function(fabric)
                 distributed.barrier()
             done = True
@@ -131,7 +131,7 @@ class _Crew:
         self._theirs: list[Any] = []
         self._reports: list[Report] = []
         self._on_device = members[0].kind != "cpu"
-        self._left = threading.Event()  # set when the first process is out of the work, however it went
+        self._safe = threading.Event()  # set when the first process cannot wait in vain any more
         self._noticed = float("inf")  # when it met an error
         for member in members:
             mine, theirs = context.Pipe(duplex=False)
@@ -178,30 +178,40 @@ class _Crew:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Remember when this process met an error, and end it where it could not.
+        """End this process if another one is gone and it would wait for that one without ever coming back.
 
-        In a library of a device it would wait for a process that is gone without ever coming back; on the CPU it is
-        told.
+        That is so while the processes look for each other, and later in the library of a device; on the CPU it is told.
 
         Yields:
             Nothing.
         """
-        if self._on_device:
-            threading.Thread(target=self._watch, daemon=True).start()
+        threading.Thread(target=self._watch, daemon=True).start()
+        try:
+            yield
+        finally:
+            self._safe.set()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Where all have found each other; remembers when this process met an error there.
+
+        Yields:
+            Nothing.
+        """
+        if not self._on_device:
+            self._safe.set()
         try:
             yield
         except BaseException:
             self._noticed = time.time()
             raise
-        finally:
-            self._left.set()
 
     def _watch(self) -> None:
         waiting = {process.sentinel: process for process in self._processes}
-        while waiting and not self._left.is_set():
+        while waiting and not self._safe.is_set():
             for sentinel in wait(list(waiting), timeout=1.0):
                 process = waiting.pop(sentinel)  # pyright: ignore[reportArgumentType]
-                if process.exitcode and not self._left.wait(_GRACE):
+                if process.exitcode and not self._safe.wait(_GRACE):
                     print(f"collapselab: {self._first_failure(process)}", file=sys.stderr, flush=True)
                     os._exit(1)
 
