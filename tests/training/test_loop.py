@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from collapselab.core.errors import InputError, NotConverged
 from collapselab.training import LOSSES, Classifier, Samples, Splits, Training
@@ -354,6 +355,12 @@ def test_bad_plans(change: dict[str, Any], message: str) -> None:
         training(**change)
 
 
+def test_one_sample_cannot_be_normalised() -> None:
+    one = training(micro_batch=7)
+    with pytest.raises(InputError, match=r"batch normalisation needs 2 samples or more in all that .* got 1; change"):
+        next(one.steps())
+
+
 def test_a_device_or_processes() -> None:
     one = training()
     for places in ({}, {"device": torch.device("cpu"), "fabric": one.fabric}):
@@ -381,6 +388,35 @@ def test_stages_are_kept_only_where_a_loss_asks() -> None:
     assert not any(module._forward_hooks for module in one.network.modules())
     with pytest.raises(InputError, match="layers must be stages of the body, 0, 1, 2, 3, 4, got 'conv'"):
         Watched(one.network, ("conv",))
+
+
+class Waits(TorchDispatchMode):
+    """Notes the operations that Python would wait for on a device: numbers, and shapes that depend on numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(func)
+        if name.startswith(("aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten._unique")):
+            self.seen.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", ["sgd", "svag"])
+def test_a_step_waits_for_nothing(kind: str) -> None:
+    """Except at the ends of epochs, where the sum of the losses and the count of the errors become numbers."""
+    settings = EVERYTHING | {"optimiser": OPTIMISERS[kind].make(), "balance": Balance(class_weights="inverse")}
+    one = training(noisy=False, norm=False, micro_batch=3, **settings)
+    for _ in range(one.plan.epochs):
+        progress = None
+        with Waits() as waits:
+            steps = one.steps()
+            while progress is None or progress.loss is None:
+                assert waits.seen == []
+                progress = next(steps)
+            assert len(waits.seen) == 2
 
 
 def test_divergence_names_epoch_and_rate() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from collapselab.core.errors import InputError
 from collapselab.core.random import child_seed
 from collapselab.training.data import Splits
 from collapselab.training.data.augmentation import Draws
@@ -123,7 +124,7 @@ class Gradient:
         total = self.zero()
         wrong = torch.zeros_like(self.wrong) if count else None
         for part in self._parts(len(rows), len(y)):
-            outputs, labels = self._outputs(x[part]), y[part]
+            outputs, labels = self._normalised(x[part]), y[part]
             losses = measure(outputs, labels)
             (losses if factors is None else losses * factors[part]).sum().div(len(rows)).backward()
             total += losses.detach().sum()
@@ -146,6 +147,18 @@ class Gradient:
         if own <= size and longest <= size:
             return iter((_EVERYTHING,)) if longest else iter(())
         return (slice(start, start + size) for start in range(0, longest, size))
+
+    def _normalised(self, x: Tensor) -> Outputs:
+        """Outputs, or the reason why a single sample cannot be normalised over its batch."""
+        try:
+            return self._outputs(x)
+        except ValueError as error:
+            if len(x) != 1 or "more than 1 value per channel" not in str(error):
+                raise
+            raise InputError(
+                "batch normalisation needs 2 samples or more in all that a process takes forward at once, got 1;"
+                " change batch_size, drop_last, micro_batch or devices"
+            ) from error
 
     def _outputs(self, x: Tensor) -> Outputs:
         if self._plan.precision != "bfloat16":
