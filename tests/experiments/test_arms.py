@@ -80,7 +80,7 @@ def test_the_weights_are_those_of_the_trained_networks(whole: tuple[Path, list[A
 
     place = RunFolder(whole[0])
     for arm in ("adam", "sgd"):
-        training = TinyArms()._training(Probe(torch.device("cpu")), *_of(arm))
+        training = TinyArms()._training(Probe.on("cpu"), *_of(arm))
         training.network.load_state_dict(load_file(place.weights_file(arm)))
         training.network.eval()
         with torch.no_grad():
@@ -145,7 +145,7 @@ def test_arms_that_are_complete_cost_nothing(
 def test_an_arm_does_not_depend_on_those_before_it(whole: tuple[Path, list[Any]], tmp_path: Path) -> None:
     """Alone, the second arm ends with the weights it has beside the first."""
     recipe = TinyArms()
-    probe = Probe(torch.device("cpu"))
+    probe = Probe.on("cpu")
     cases = [Case("sgd", lambda: recipe._training(probe, *_stopped()), 3)]
     weights = next(event for event in probe.arms(cases) if isinstance(event, Trained)).weights
     for name, array in RunFolder(whole[0]).read_weights("sgd").items():
@@ -176,12 +176,12 @@ def _never() -> Training:
 def test_names_that_are_no_names_of_files(names: tuple[str, ...], message: str) -> None:
     cases = [Case(name, _never, 1) for name in names]
     with pytest.raises(InputError, match=message):
-        list(Probe(torch.device("cpu")).arms(cases))
+        list(Probe.on("cpu").arms(cases))
 
 
 def test_a_case_that_says_other_epochs_than_its_plan() -> None:
     recipe = TinyArms()
-    probe = Probe(torch.device("cpu"))
+    probe = Probe.on("cpu")
     events = probe.arms([Case("sgd", lambda: recipe._training(probe, *_stopped()), 4)])
     assert next(events) == Planned((Arm(name="sgd", title="sgd"),), 4)
     with pytest.raises(InputError, match="arm sgd must have 4 epochs, got 3"):
@@ -198,4 +198,4 @@ def test_a_case_that_says_other_epochs_than_its_plan() -> None:
 )
 def test_moments_that_are_none(moments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        list(Probe(torch.device("cpu")).arms([Case("a", _never, 1)], **moments))
+        list(Probe.on("cpu").arms([Case("a", _never, 1)], **moments))

@@ -109,7 +109,7 @@ def test_looking_leaves_the_training_as_it_was() -> None:
     ends = []
     for layers in ((), ("*",)):
         made = training(penalty=NearestCentre(strength=0.1))
-        events = list(Probe(CPU).watch(made, at=(0, 1), layers=layers))
+        events = list(Probe.on(CPU).watch(made, at=(0, 1), layers=layers))
         losses = [e.observation.loss for e in events if isinstance(e, Observed) and not e.observation.layer]
         ends.append((losses, {name: tensor.clone() for name, tensor in made.network.state_dict().items()}))
         assert made.network.training
@@ -139,7 +139,7 @@ def test_features_that_do_not_fit_go_to_a_file(monkeypatch: pytest.MonkeyPatch) 
 def test_only_some_metrics_and_layers() -> None:
     made = training()
     stages = [name for name, _ in made.network.body.named_children()]
-    events = Probe(CPU).watch(made, layers=(stages[1], stages[0]), metrics=["cdnv", "nc3_duality"])
+    events = Probe.on(CPU).watch(made, layers=(stages[1], stages[0]), metrics=["cdnv", "nc3_duality"])
     rows = [event.observation for event in events if isinstance(event, Observed)]
     assert [row.layer for row in rows] == ["", stages[0], stages[1]] * 2
     assert [list(row.result.measurements) for row in rows[:2]] == [["cdnv", "nc3_duality"], ["cdnv"]]
@@ -167,7 +167,7 @@ def test_training_flags_are_put_back_after_an_error() -> None:
 def test_what_is_not_there_is_noticed_before_the_first_step(options: Any, message: str) -> None:
     made = training()
     with pytest.raises((InputError, LookupError), match=message):
-        next(Probe(CPU).watch(made, at=(2,), **options))
+        next(Probe.on(CPU).watch(made, at=(2,), **options))
     assert made.step == 0
 
 

@@ -112,7 +112,7 @@ def _asked(entry: "Experiment", arguments: list[str], folder: Path | None) -> _A
     # Flags that are not given are those of the run; one that is given and differs is refused further down.
     stored = _stored(out, entry) if resume and out is not None else None
     first, recipe = Flags(entry, lambda: _parser(entry)).parse(arguments, stored=stored)
-    options = {"overwrite": first.overwrite, "device": first.device, "threads": first.threads}
+    options = {name: first[name] for name in ("overwrite", "device", "threads", "devices", "strategy")}
     return _Asked(recipe, _next_free(entry.name) if out is None else out, first.resume, options)
 
 
@@ -140,6 +140,10 @@ def _parser(entry: "Experiment") -> ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder, to the same bits")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument(
+        "--devices", type=int, metavar="N", help="processes, each on a device of its own; 1 if not given"
+    )
+    parser.add_argument("--strategy", type=str, default="auto", help="how processes work together: auto or ddp")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of one operation; 1 if not given")
     return parser
 

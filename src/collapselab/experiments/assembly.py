@@ -70,4 +70,4 @@ def training_of(
     torch.manual_seed(child_seed(seed, "network"))
     built = network.build(data.shape, data.num_classes, head=head, neck=neck)
     (order,) = generators(seed, "order")
-    return Training(built, data, plan, order=order, device=probe.device)
+    return Training(built, data, plan, order=order, fabric=probe.fabric)

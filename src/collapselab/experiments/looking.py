@@ -1,9 +1,10 @@
 """One pass over a split in eval mode: loss, error, and the moments and features of every place that is measured."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -18,8 +19,10 @@ from collapselab.evidence.remarks import remarks
 from collapselab.metrics import REGISTRY, Evidence, measure_evidence, snapshot_arrays
 from collapselab.records.schema import Conditions, Measurements, Observation
 from collapselab.training import Samples, Training
+from collapselab.training.data._samples import EVALUATION_BATCH
 from collapselab.training.loop import Watched, require_finite
 from collapselab.training.plan import layers_of
+from collapselab.training.sharding import Processes, gathered, share
 
 Pooling = Literal["mean", "flatten"]
 """What becomes of the output (n, c, ...) of a stage: the mean of each channel over places, or all numbers."""
@@ -148,8 +151,11 @@ class _Gathering:
         return Seen(self._online.stats(), source, self._cache.how, self._dtype)
 
 
-def look(training: Training, samples: Samples, *, places: Places, caches: ExitStack) -> Look:
+def look(training: Training, samples: Samples, *, places: Places, caches: ExitStack) -> Look | None:
     """Loss, error, and moments and features of all places of a split, in one pass in eval mode.
+
+    In several processes each sends its share of every batch through the network, without padding, and the first puts
+    them together in the order of one process; all must call this.
 
     Args:
         training: The network and its loss; training flags are left as they were.
@@ -158,14 +164,15 @@ def look(training: Training, samples: Samples, *, places: Places, caches: ExitSt
         caches: Closes what features are kept in.
 
     Returns:
-        What was seen.
+        What was seen; None in processes after the first.
 
     Raises:
         InputError: If a stage is not there, or gives no tensor of samples.
         NotConverged: If the loss is no longer finite.
     """
     stages = places.stages(training)
-    gathered = {
+    leads = training.fabric.global_rank == 0
+    gatherings = {
         name: _Gathering(training.data.num_classes, caches.enter_context(FeatureCache(_BUDGET)))
         for name in ("", *stages)
     }
@@ -173,11 +180,13 @@ def look(training: Training, samples: Samples, *, places: Places, caches: ExitSt
     for batch in _batches(training, samples, stages, places.pooling):
         loss += float(batch.losses.cpu().double().sum())
         wrong += int(batch.wrong.sum())
-        for name, h in batch.features.items():
-            gathered[name].add(h, batch.y, inner=bool(name))
+        for name, h in batch.features.items() if leads else ():
+            gatherings[name].add(h, batch.y, inner=bool(name))
     loss /= len(samples)
     require_finite(loss, epoch=training.epoch, learning_rate=training.learning_rate)
-    return Look(loss, wrong / len(samples), gathered[""].seen(), {name: gathered[name].seen() for name in stages})
+    if not leads:
+        return None
+    return Look(loss, wrong / len(samples), gatherings[""].seen(), {name: gatherings[name].seen() for name in stages})
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,16 +206,35 @@ def _batches(training: Training, samples: Samples, stages: Sequence[str], poolin
     network.eval()
     try:
         with torch.no_grad():
-            for x, y in samples.batches():
+            for x, y, together in _shares(samples, training.fabric):
                 outputs = watched.look(x)
                 # The loss sees the stages that it asked for, and no others.
                 own = {name: outputs.layers[name] for name in needed}
                 losses = training.losses(dataclasses.replace(outputs, layers=own), y)
                 inner = {name: pooled(outputs.layers[name], name, pooling) for name in stages}
                 wrong = outputs.logits.argmax(1) != y
-                yield _Batch(y, losses, wrong, {"": outputs.features, **inner})
+                features = {name: together(h) for name, h in {"": outputs.features, **inner}.items()}
+                yield _Batch(together(y), together(losses), together(wrong), features)
     finally:
         network.train(was_training)
+
+
+def _shares(samples: Samples, fabric: Processes) -> Iterator[tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]]:
+    """Batches of this process, and what puts those of all processes together."""
+    if fabric.world_size == 1:
+        for x, y in samples.batches():
+            yield x, y, lambda rows: rows
+        return
+    for rows in torch.arange(len(samples), device=samples.y.device).split(EVALUATION_BATCH):
+        mine = rows[share(len(rows), fabric)]
+        # A process without samples looks at one all the same, to know the type of what it has none of.
+        x, y = samples.take(mine if len(mine) else rows[:1])
+        yield x, y, partial(_together, count=len(mine), fabric=fabric)
+
+
+def _together(found: Tensor, *, count: int, fabric: Processes) -> Tensor:
+    kind = torch.uint8 if found.dtype == torch.bool else found.dtype  # not every backend sends truth values
+    return gathered(found[:count].to(kind), fabric).to(found.dtype)
 
 
 def _named(training: Training, layers: Sequence[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from collapselab.metrics import select
 from collapselab.records.schema import Arm
 from collapselab.training import Training
 from collapselab.training.loop import Progress
+from collapselab.training.sharding import Alone, Processes
 
 # Names of arms are names of files.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
@@ -48,15 +49,36 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """The device a recipe runs on, and the state it goes on from.
+    """The processes a recipe runs in, and the state it goes on from.
+
+    In several processes a recipe runs in each of them; what it yields is kept by the first, and the others yield no
+    observations.
 
     Attributes:
-        device: Where to compute.
+        fabric: The processes; this one's place among them, and its device.
         state: What the last safe point gave; None for a run that begins.
     """
 
-    device: torch.device
+    fabric: Processes
     state: dict[str, Any] | None = None
+
+    @classmethod
+    def on(cls, device: torch.device | str, state: dict[str, Any] | None = None) -> "Probe":
+        """One process.
+
+        Args:
+            device: Where to compute.
+            state: What the last safe point gave.
+
+        Returns:
+            The probe.
+        """
+        return cls(Alone(torch.device(device)), state)
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return self.fabric.device
 
     def watch(
         self,
@@ -276,6 +298,8 @@ def observed(
         for split, samples in (("train", training.data.train), ("test", training.data.test)):
             with ExitStack() as caches:
                 found = look(training, samples, places=places, caches=caches)
+                if found is None:
+                    continue
                 arrays = picture(training, found.head) if split == "train" else arrays
                 rows += observations(training, split, found, places=places, arm=arm)
     if arrays is not None:

@@ -17,6 +17,7 @@ from collapselab.records.provenance import provenance
 from collapselab.records.schema import Claim, Run
 from collapselab.records.store import RunFolder
 from collapselab.training.environment import DEFAULT_THREADS, computing, find_device
+from collapselab.training.processes import require_devices
 
 
 def run_experiment(
@@ -27,6 +28,8 @@ def run_experiment(
     overwrite: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    devices: int | None = None,
+    strategy: str = "auto",
     listener: Listener | None = None,
     command: tuple[str, ...] = (),
 ) -> Run:
@@ -40,6 +43,9 @@ def run_experiment(
         device: ``cpu``, ``cuda``, ``mps``; ``auto`` for where the run was, or where the recipe runs best.
         threads: Threads of one operation; by default as the run had, or 1: small networks are faster so, and give the
             same bits on any number of cores.
+        devices: On how many devices of that kind, each with a process of its own; by default as the run had, or 1. The
+            batch size is that of all together. A script must guard this call by ``if __name__ == "__main__":``.
+        strategy: How processes work together: ``auto`` or ``ddp``, every process holding the whole network.
         listener: Hears `Started`, `EpochDone`, `Observed` and `Finished`.
         command: Verb and flags for the record.
 
@@ -57,8 +63,10 @@ def run_experiment(
         where = find_device(declared(experiment).device if device == "auto" else device)
         count = DEFAULT_THREADS if threads is None else threads
         with computing(threads=count, device=where), place.locked():
-            run = _begun(place, experiment, overwrite=overwrite, threads=count, device=where, command=command)
-            return Session(place, run, listener).work(experiment, where)
+            several = 1 if devices is None else require_devices(where, devices, strategy)
+            surroundings = {"threads": count, "device": where, "devices": several}
+            run = _begun(place, experiment, overwrite=overwrite, command=command, **surroundings)
+            return Session(place, run, listener).work(experiment, where, devices=several, strategy=strategy)
     place.read()  # a folder that is not there must not be made
     with place.locked():
         run = _checked(place.read(), experiment)
@@ -70,8 +78,9 @@ def run_experiment(
         where = find_device((before.device or declared(experiment).device) if device == "auto" else device)
         count = before.threads or DEFAULT_THREADS if threads is None else threads
         with computing(threads=count, device=where):
-            run = _gone_on(run, threads=count, device=where)
-            return Session(place, run, listener).work(experiment, where)
+            several = require_devices(where, (before.devices or 1) if devices is None else devices, strategy)
+            run = _gone_on(run, threads=count, device=where, devices=several)
+            return Session(place, run, listener).work(experiment, where, devices=several, strategy=strategy)
 
 
 def resume_experiment(
@@ -79,6 +88,8 @@ def resume_experiment(
     *,
     device: str = "auto",
     threads: int | None = None,
+    devices: int | None = None,
+    strategy: str = "auto",
     listener: Listener | None = None,
 ) -> Run:
     """Go on with a run under the configuration that its record holds.
@@ -87,13 +98,16 @@ def resume_experiment(
         folder: The run folder.
         device: See `run_experiment`.
         threads: See `run_experiment`.
+        devices: See `run_experiment`.
+        strategy: See `run_experiment`.
         listener: See `run_experiment`.
 
     Returns:
         The record of the finished run.
     """
     recipe = recipe_of(RunFolder(folder).read())
-    return run_experiment(recipe, folder, resume=True, device=device, threads=threads, listener=listener)
+    where = {"device": device, "threads": threads, "devices": devices, "strategy": strategy}
+    return run_experiment(recipe, folder, resume=True, listener=listener, **where)
 
 
 def _begun(
@@ -103,6 +117,7 @@ def _begun(
     overwrite: bool,
     threads: int,
     device: torch.device,
+    devices: int,
     command: tuple[str, ...],
 ) -> Run:
     """A new record in a folder that holds nothing of an earlier run."""
@@ -122,7 +137,12 @@ def _begun(
         epochs=experiment.epochs,
         sessions=1,
         provenance=provenance(
-            threads=threads, device=str(device), dtype="float32", seed=experiment.seed, command=command
+            threads=threads,
+            device=str(device),
+            devices=devices,
+            dtype="float32",
+            seed=experiment.seed,
+            command=command,
         ),
         notes=entry.notes,
     )
@@ -149,14 +169,15 @@ def _checked(run: Run, experiment: Recipe) -> Run:
     return run
 
 
-def _gone_on(run: Run, *, threads: int, device: torch.device) -> Run:
+def _gone_on(run: Run, *, threads: int, device: torch.device, devices: int) -> Run:
     """The record of a run that is taken up again, with a note where its surroundings have changed."""
     before = run.provenance
-    now = provenance(threads=threads, device=str(device))
+    now = provenance(threads=threads, device=str(device), devices=devices)
     changed = [
         f"{what} was {old}, now {new}"
         for what, old, new in (
             ("device", before.device, now.device),
+            ("devices", before.devices or 1, now.devices),
             ("threads", before.threads, now.threads),
             ("collapselab", before.collapselab, now.collapselab),
             ("torch", before.packages.get("torch"), now.packages.get("torch")),

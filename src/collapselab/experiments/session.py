@@ -6,6 +6,8 @@ run goes on, and nothing a checkpoint stands on is written after it.
 
 import contextlib
 import time
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +33,8 @@ from collapselab.experiments.probe import Probe
 from collapselab.records.schema import Observation, Run
 from collapselab.records.store import RunFolder
 from collapselab.training.checkpoint import read_checkpoint, write_checkpoint
+from collapselab.training.processes import launch
+from collapselab.training.sharding import Processes
 
 # Seconds of work that a kill may cost, besides the step or the measurement under way.
 CHECKPOINT_SECONDS = 10.0
@@ -60,12 +64,14 @@ class Session:
         self._snapshots: list[str] = []
         self._started = False
 
-    def work(self, recipe: Recipe, device: torch.device) -> Run:
-        """Run the recipe to its end.
+    def work(self, recipe: Recipe, device: torch.device, *, devices: int = 1, strategy: str = "auto") -> Run:
+        """Run the recipe to its end; in several processes this one keeps what it yields.
 
         Args:
             recipe: What to run.
             device: Where.
+            devices: On how many of them, each with a process of its own.
+            strategy: How processes work together.
 
         Returns:
             The record of the finished run.
@@ -75,9 +81,11 @@ class Session:
         """
         with interruptible() as wish:
             try:
-                for event in recipe.run(Probe(device, self._cut_back())):
-                    self._take(event, wish)
-                    del event  # it may hold a network that is to be replaced by the next one
+                state = self._cut_back()
+                # The others read the state before the training that it is for, and so before this one writes another.
+                others = partial(follow, recipe, self._place.checkpoint_file, self._digest)
+                first = partial(self._lead, recipe, state, wish)
+                launch(first, device=device, devices=devices, strategy=strategy, others=others)
                 self._tell_started()
                 return self._finish(recipe)
             except (Interrupted, KeyboardInterrupt):
@@ -86,6 +94,11 @@ class Session:
             except Exception as error:
                 self._end("failed", error=str(error) or type(error).__name__)
                 raise
+
+    def _lead(self, recipe: Recipe, state: dict[str, Any] | None, wish: Wish, fabric: Processes) -> None:
+        for event in recipe.run(Probe(fabric, state)):
+            self._take(event, wish)
+            del event  # it may hold a network that is to be replaced by the next one
 
     def _cut_back(self) -> dict[str, Any] | None:
         """The state of the last checkpoint, with the folder as it was then."""
@@ -161,6 +174,20 @@ class Session:
     def _hint(self) -> str:
         done = f"stopped after epoch {self._run.epochs_done} of {self._run.epochs}"
         return f"{done}; what was done is kept in {self._place.path}: run again with --resume to go on"
+
+
+def follow(recipe: Recipe, checkpoint: Path, digest: str, fabric: Processes) -> None:
+    """Run a recipe in a process after the first: what it yields is kept there.
+
+    Args:
+        recipe: What to run.
+        checkpoint: File with the state to go on from; not there for a run that begins.
+        digest: What identifies the configuration.
+        fabric: The processes.
+    """
+    kept = read_checkpoint(checkpoint, digest=digest) if checkpoint.exists() else _NOTHING
+    for event in recipe.run(Probe(fabric, kept["probe"])):
+        del event
 
 
 def _nobody(_event: object) -> None:

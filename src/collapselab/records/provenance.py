@@ -19,6 +19,7 @@ def provenance(
     *,
     threads: int | None = None,
     device: str | None = None,
+    devices: int | None = None,
     dtype: str | None = None,
     seed: int | None = None,
     command: tuple[str, ...] = (),
@@ -28,6 +29,7 @@ def provenance(
     Args:
         threads: Threads the computation uses.
         device: Device it runs on, such as ``cpu``.
+        devices: How many of them, each with a process of its own.
         dtype: Data type of the model.
         seed: Seed everything random comes from.
         command: Verb and flags that began it.
@@ -45,6 +47,7 @@ def provenance(
         git_dirty=dirty,
         threads=threads,
         device=device,
+        devices=devices,
         dtype=dtype,
         seed=seed,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

@@ -141,6 +141,7 @@ class Provenance(Record):
     git_dirty: bool | None = None
     threads: int | None = None
     device: str | None = None
+    devices: int | None = None
     dtype: str | None = None
     seed: int | None = None
     created: str

@@ -67,7 +67,7 @@ def launch(
         CollapselabError: If another process failed: its own error if that is one of collapselab's.
         RuntimeError: What the function raised in this process.
     """
-    devices = _checked(device, devices, strategy)
+    devices = require_devices(device, devices, strategy)
     if devices == 1:
         return function(Alone(device))
     payload = _pickled(function if others is None else others)
@@ -88,7 +88,20 @@ def launch(
     return result
 
 
-def _checked(device: torch.device, devices: int, strategy: str) -> int:
+def require_devices(device: torch.device, devices: int, strategy: str = "auto") -> int:
+    """Refuse processes that cannot be.
+
+    Args:
+        device: Kind of device.
+        devices: How many.
+        strategy: How they work together.
+
+    Returns:
+        `devices`.
+
+    Raises:
+        InputError: If there are not so many devices, or the strategy is another.
+    """
     devices = checks.whole(devices, "devices", at_least=1)
     if strategy not in ("auto", "ddp"):
         raise InputError(

@@ -143,7 +143,7 @@ class WatchCollapse:
         data = self._data().load(split)
         torch.manual_seed(child_seed(self.seed, "network"))
         network = self._network().build(data.shape, data.num_classes)
-        training = Training(network, data, self._plan(), order=order, device=probe.device)
+        training = Training(network, data, self._plan(), order=order, fabric=probe.fabric)
         return probe.watch(training, at=(0, *log_spaced(self.epochs, self.measurements)))
 
     def verdict(self, observations: Sequence[Observation]) -> Verdict:
