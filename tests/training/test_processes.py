@@ -6,6 +6,8 @@ Starting a process takes seconds, so what two processes are to do is done in one
 import functools
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,21 @@ def test_others_may_have_a_function_of_their_own() -> None:
 
     assert launch(first, others=work.settings_here, device=CPU, devices=2) == 2
     assert heard == [0]
+
+
+@pytest.mark.slow
+def test_a_process_that_cannot_begin(tmp_path: Path) -> None:
+    """A script without a guard would start processes that start processes; and none waits for one that is gone."""
+    script = tmp_path / "unguarded.py"
+    lines = (
+        "import torch, math",
+        "from collapselab.training.processes import launch",
+        'launch(math.sqrt, device=torch.device("cpu"), devices=2)',
+    )
+    script.write_text("\n".join(lines))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 1
+    assert "CollapselabError: process 1 of 2 ended without a word, exit code 1; a script" in done.stderr
 
 
 @pytest.mark.parametrize(

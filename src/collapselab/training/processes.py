@@ -142,6 +142,7 @@ class _Crew:
         self._processes: list[BaseProcess] = []
         self._lines: list[Any] = []
         self._theirs: list[Any] = []
+        self._ready: list[Any] = []
         self._reports: list[Report] = []
         self._on_device = members[0].kind != "cpu"
         self._safe = threading.Event()  # set when the first process cannot wait in vain any more
@@ -166,7 +167,8 @@ class _Crew:
         for process, line in zip(self._processes, self._lines, strict=True):
             wait([line, process.sentinel])
             self._hear()
-            if self._reports or not process.is_alive():
+            # The end of its line may be seen before its own end: that it lives does not mean that it is ready.
+            if self._reports or line not in self._ready:
                 raise self._first_failure(process)
 
     def _hear(self) -> None:
@@ -175,7 +177,9 @@ class _Crew:
             with contextlib.suppress(EOFError, OSError):  # of one that is gone
                 while line.poll():
                     said = line.recv()
-                    if said is not None:
+                    if said is None:
+                        self._ready.append(line)
+                    else:
                         self._reports.append(said)
 
     def _first_failure(self, process: BaseProcess) -> CollapselabError:
@@ -186,7 +190,7 @@ class _Crew:
         process.join(_ARRIVAL)
         return CollapselabError(
             f"{process.name} ended without a word, exit code {process.exitcode}; a script that trains in several"
-            ' processes must be guarded by if __name__ == "__main__":'
+            ' processes must be a file, and guarded by if __name__ == "__main__":'
         )
 
     @contextlib.contextmanager
