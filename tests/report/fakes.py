@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from collapselab.records import (
+    Arm,
     Claim,
     Conditions,
     Declaration,
@@ -112,17 +113,40 @@ def measurements(epoch: int, split: str = "train", *, classes: int = 10, **condi
     )
 
 
-def observation(epoch: int, split: str = "train", *, error: float | None = None, **more: Any) -> Observation:
+def observation(
+    epoch: int,
+    split: str = "train",
+    *,
+    error: float | None = None,
+    step: int | None = None,
+    arm: str = "",
+    stage: str = "",
+    factor: float = 1.0,
+    **more: Any,
+) -> Observation:
+    """A row; `factor` scales the metrics that fall, and an inner layer knows no metric of the classifier."""
     gone = epoch >= 20 and split == "train"
     return Observation(
         epoch=epoch,
-        step=epoch * 9,
+        step=epoch * 9 if step is None else step,
         split=split,
         loss=2.3 / (1 + epoch) + (0.0 if split == "train" else 0.05),
         error=(0.0 if gone else 0.8 / (1 + epoch)) if error is None else error,
         learning_rate=None if epoch == 0 else (0.05 if epoch < 150 else 0.005),
-        result=measurements(epoch, split, **more),
+        result=_scaled(measurements(epoch, split, **more), factor, inner=bool(stage)),
+        arm=arm,
+        layer=stage,
     )
+
+
+def _scaled(found: Measurements, factor: float, *, inner: bool) -> Measurements:
+    falling = ("nc1_pinv", "nc2_max_angle_means", "nc3_duality")
+    changed = {
+        name: one.model_copy(update={"value": one.value * factor}) if name in falling and one.value else one
+        for name, one in found.measurements.items()
+        if not (inner and name in ("nc3_duality", "nc4_disagreement", "bias_term"))
+    }
+    return found.model_copy(update={"measurements": changed})
 
 
 def simplex(classes: int) -> np.ndarray:
@@ -193,4 +217,61 @@ def write_run(
             folder.append(observation(epoch, split, classes=classes, **(conditions or {})))
         if snapshots:
             folder.write_snapshot(epoch, snapshot(epoch, classes=classes))
+    return path
+
+
+SEEDED = tuple(
+    Arm(name=f"{head}-{seed}", title=f"{head} head, seed {seed}", settings={"head": head, "seed": seed})
+    for seed in range(3)
+    for head in ("learnable", "fixed")
+)
+RATIOS = tuple(
+    Arm(name=f"r{ratio}-{remedy}", title=f"R = {ratio}, {remedy}", settings={"ratio": ratio, "remedy": remedy})
+    for ratio in (1, 10, 100, 1000)
+    for remedy in ("none", "oversampling", "fixed ETF")
+)
+LAYERS = ("conv1", "conv2", "block3", "block4")
+
+
+def write_arms(
+    path: Path,
+    arms: Sequence[Arm] = SEEDED,
+    *,
+    layers: Sequence[str] = (),
+    epochs: Sequence[int] = EPOCHS,
+    steps: bool = False,
+    begun: int | None = None,
+    **changes: Any,
+) -> Path:
+    """A run with arms, each a little worse than the one before; with `steps`, measured within the first epoch too."""
+    folder = RunFolder(path)
+    folder.write(run_record(arms=tuple(arms), **changes))
+    moments = [(0, step) for step in (1, 2, 4)] if steps else []
+    for at, arm in enumerate(arms[:begun]):
+        for epoch, step in sorted([*((epoch, epoch * 9) for epoch in epochs), *moments], key=lambda pair: pair[1]):
+            write_moment(
+                folder, epoch, step, arm=arm.name, layers=layers, factor=1.3**at, within=(epoch, step) in moments
+            )
+    return path
+
+
+def write_moment(
+    folder: RunFolder, epoch: int, step: int, *, arm: str, layers: Sequence[str], factor: float, within: bool = False
+) -> None:
+    """Both splits at one moment, inner layers less collapsed than later ones."""
+    for split in ("train", "test"):
+        folder.append(observation(epoch, split, step=step, arm=arm, factor=factor))
+        for depth, layer in enumerate(layers):
+            less = factor * 4.0 ** (len(layers) - depth)
+            where = f"output of body.{layer}, mean over places"
+            folder.append(observation(epoch, split, step=step, arm=arm, stage=layer, factor=less, layer=where))
+    folder.write_snapshot(epoch, snapshot(epoch), step=step if within else None, arm=arm)
+
+
+def write_depth(path: Path, **changes: Any) -> Path:
+    """A run of one training that was measured layer by layer."""
+    folder = RunFolder(path)
+    folder.write(run_record(**changes))
+    for epoch in EPOCHS:
+        write_moment(folder, epoch, epoch * 9, arm="", layers=LAYERS, factor=1.0)
     return path

@@ -9,7 +9,18 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from collapselab.records import Claim, RunFolder
 from collapselab.report import write_comparison, write_measurements_report, write_report
 from collapselab.report.palette import PALETTE
-from report.fakes import DECLARATIONS, EPOCHS, declaration, simplex, snapshot, write_run
+from report.fakes import (
+    DECLARATIONS,
+    EPOCHS,
+    LAYERS,
+    SEEDED,
+    declaration,
+    simplex,
+    snapshot,
+    write_arms,
+    write_depth,
+    write_run,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -30,6 +41,8 @@ def pages(tmp_path_factory):
         "two": write_report([run, other], folder / "two.html"),
         "comparison": write_comparison([run, other]),
         "single": write_measurements_report(single, folder / "single.html"),
+        "arms": write_report([write_arms(folder / "arms", SEEDED[:3], layers=LAYERS, steps=True)]),
+        "depth": write_report([write_depth(folder / "depth")]),
         "empty": write_report([write_run(folder / "empty", epochs=(), status="failed", error="x", verdict=None)]),
     }
 
@@ -50,7 +63,7 @@ def rgb(colour):
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (390, False), (390, True)])
-@pytest.mark.parametrize("kind", ["run", "three", "two", "comparison", "single", "empty"])
+@pytest.mark.parametrize("kind", ["run", "three", "two", "comparison", "single", "arms", "depth", "empty"])
 def test_pages_are_quiet_offline_and_fit_the_window(browser, pages, kind, width, dark):
     driver = opened(browser, pages[kind], width=width, dark=dark)
     assert browser.errors() == []
@@ -226,3 +239,23 @@ def test_hostile_text_runs_nothing(browser, tmp_path):
         "const s = document.createElement('script'); s.textContent = 'window.caught = 3'; document.body.append(s);"
     )
     assert driver.execute_script("return window.caught") is None
+
+
+def test_each_arm_has_a_slider_of_its_own(browser, pages):
+    driver = opened(browser, pages["arms"])
+    first, second = (driver.find_element(By.ID, f"run-1-arm-{arm}-slider") for arm in (1, 2))
+    first.send_keys(Keys.HOME)
+    assert driver.find_element(By.ID, "run-1-arm-1-frames-said").text.startswith("epoch 0: train error")
+    assert driver.find_element(By.ID, "run-1-arm-2-frames-said").text.startswith("epoch 300: train error")
+    second.send_keys(Keys.HOME, Keys.ARROW_RIGHT)
+    assert driver.find_element(By.ID, "run-1-arm-2-frames-said").text.startswith("epoch 0, step 1: train error")
+    assert browser.errors() == []
+
+
+def test_any_metric_by_depth_can_be_chosen(browser, pages):
+    driver = opened(browser, pages["depth"])
+    Select(driver.find_element(By.ID, "run-1-stages-list")).select_by_value("run-1-stages-effective_rank")
+    title = "return document.getElementById('run-1-stages').layout.yaxis.title.text === 'effective rank'"
+    assert waiting(driver, title)
+    chips = "return [...document.querySelectorAll('.chip')].every((e) => e.style.color || getComputedStyle(e).color)"
+    assert driver.execute_script(chips)

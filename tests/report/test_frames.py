@@ -13,7 +13,7 @@ from report.fakes import EPOCHS, simplex, snapshot, write_run
 def test_frames_hold_the_points_up_to_sixteen_bits(tmp_path):
     packed = pack(open_run(write_run(tmp_path / "run")))
     assert packed is not None
-    assert [frame["epoch"] for frame in packed["frames"]] == list(EPOCHS)
+    assert [int(frame["when"].removeprefix("epoch ")) for frame in packed["frames"]] == list(EPOCHS)
     arrays, frame = snapshot(EPOCHS[3]), packed["frames"][3]
     points = unpacked(frame["points"]).reshape(-1, 9)
     # The span of ten corners is the whole space of nine dimensions: lengths and angles are kept.
@@ -68,7 +68,7 @@ def test_frames_are_left_out_evenly_to_keep_the_page_small(tmp_path, monkeypatch
     monkeypatch.setattr(frames_module, "MOST_BYTES", 50_000)
     packed = pack(view)
     assert packed is not None
-    kept = [frame["epoch"] for frame in packed["frames"]]
+    kept = [int(frame["when"].removeprefix("epoch ")) for frame in packed["frames"]]
     assert 2 <= len(kept) < len(EPOCHS)
     assert (kept[0], kept[-1]) == (EPOCHS[0], EPOCHS[-1])
 

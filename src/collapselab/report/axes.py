@@ -63,11 +63,12 @@ def epoch_place(epoch: float) -> float:
     return epoch + 1
 
 
-def epoch_axis(last: int) -> dict[str, Any]:
-    """The epoch axis, labelled in epochs.
+def epoch_axis(last: int, unit: str = "epoch") -> dict[str, Any]:
+    """The axis of time, labelled in epochs or in steps.
 
     Args:
-        last: Last epoch to show.
+        last: Last epoch or step to show.
+        unit: ``epoch`` or ``step``.
 
     Returns:
         A plotly axis.
@@ -78,7 +79,7 @@ def epoch_axis(last: int) -> dict[str, Any]:
     end = math.log10(epoch_place(max(last, 1)))
     return {
         "type": "log",
-        "title": {"text": "epoch"},
+        "title": {"text": unit},
         "tickvals": [epoch_place(tick) for tick in ticks],
         "ticktext": [f"{tick:,}" for tick in ticks],
         "range": [-0.03 * max(end, 0.3), 1.03 * end],

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from collapselab.records.flat import flattened
+from collapselab.report.arms import sign_of
 from collapselab.report.faces import FACES, Face
 from collapselab.report.figures import Line, series
 from collapselab.report.page import Drawings, page
@@ -20,7 +22,7 @@ _COLUMNS = (
 
 
 def comparison_page(views: Sequence[View]) -> str:
-    """Compare runs.
+    """Compare runs; one that has several arms stands there with each of them.
 
     Args:
         views: At least two runs.
@@ -28,6 +30,7 @@ def comparison_page(views: Sequence[View]) -> str:
     Returns:
         HTML.
     """
+    views = [part for view in views for part in (view.arms or (view,))]
     names = run_names(views)
     panels = {"collapse": _collapse(views, names), "training": _training(views, names)}
     options = _options(views, names)
@@ -57,15 +60,16 @@ def run_names(views: Sequence[View]) -> list[str]:
     Returns:
         Folder names, with a number where two are alike.
     """
-    folders = [view.folder or view.title for view in views]
+    folders = [_name(view) for view in views]
     return [
         folder if folders.count(folder) == 1 else f"{folder} #{folders[: at + 1].count(folder)}"
         for at, folder in enumerate(folders)
     ]
 
 
-def _sign(at: int) -> str:
-    return chr(ord("A") + at) if at < 26 else str(at + 1)
+def _name(view: View) -> str:
+    name = view.folder or view.title
+    return name if view.arm is None else f"{name}: {view.arm.title}"
 
 
 def _run(view: View, name: str, at: int) -> dict[str, Any]:
@@ -75,11 +79,11 @@ def _run(view: View, name: str, at: int) -> dict[str, Any]:
     phase, verdict = view.phase, run.verdict
     return {
         "role": series_colour(at)[1:],
-        "sign": _sign(at),
+        "sign": sign_of(at),
         "name": name,
         "status": run.status,
         "error": run.error,
-        "epochs": f"{run.epochs_done:,} of {run.epochs:,}",
+        "epochs": _epochs(view),
         "first_zero": "not reached" if phase.first_zero is None else f"{phase.first_zero:,}",
         "last_above": "never" if phase.last_above is None else f"{phase.last_above:,}",
         "claim": run.claim.sentence,
@@ -87,10 +91,20 @@ def _run(view: View, name: str, at: int) -> dict[str, Any]:
     }
 
 
+def _epochs(view: View) -> str:
+    if view.arm is None and view.run is not None:
+        return f"{view.run.epochs_done:,} of {view.run.epochs:,}"
+    return f"{view.rows[-1].epoch:,}"
+
+
 def _lines(found: Sequence[list[Curve]], names: Sequence[str]) -> list[Line]:
     return [
         Line(
-            curve, in_plot(f"{_sign(at)} {name}, {curve.split}"), series_colour(at), split_dash(curve.split), _sign(at)
+            curve,
+            in_plot(f"{sign_of(at)} {name}, {curve.split}"),
+            series_colour(at),
+            split_dash(curve.split),
+            sign_of(at),
         )
         for at, (curves, name) in enumerate(zip(found, names, strict=True))
         for curve in curves
@@ -173,7 +187,7 @@ def differences(views: Sequence[View]) -> dict[str, Any]:
     Returns:
         Rows of field and texts, and a sentence on the fields that agree.
     """
-    configs = [{} if view.run is None else {"recipe": view.run.name} | view.run.config for view in views]
+    configs = [_config(view) for view in views]
     fields = list(dict.fromkeys(name for config in configs for name in config))
     absent = object()
     differing = [name for name in fields if any(c.get(name, absent) != configs[0].get(name, absent) for c in configs)]
@@ -182,3 +196,11 @@ def differences(views: Sequence[View]) -> dict[str, Any]:
     if not differing:
         return {"rows": [], "sentence": f"All {same} configuration fields are the same in these runs."}
     return {"rows": rows, "sentence": f"{same} other fields are the same in all runs."}
+
+
+def _config(view: View) -> dict[str, Any]:
+    """Settings by dotted name, with what distinguishes the arm."""
+    if view.run is None:
+        return {}
+    of_arm = {} if view.arm is None else {f"arm: {name}": value for name, value in view.arm.settings.items()}
+    return {"recipe": view.run.name} | flattened(view.run.config) | of_arm

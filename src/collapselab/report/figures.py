@@ -16,13 +16,17 @@ Figure = dict[str, Any]
 
 @dataclass(frozen=True)
 class Line:
-    """A curve and how it is drawn; `sign` is written at its end, where colours alone would tell curves apart."""
+    """A curve and how it is drawn; `sign` is written at its end, where colours alone would tell curves apart.
+
+    A faint one is one of many of its kind.
+    """
 
     curve: Curve
     name: str
     colour: str
     dash: str
     sign: str = ""
+    faint: bool = False
 
 
 def split_lines(curves: Iterable[Curve]) -> list[Line]:
@@ -105,13 +109,13 @@ def series(
         A figure.
     """
     scale = value_scale([value for line in lines for value in line.curve.values], target, linear=linear)
-    last = max(line.curve.epochs[-1] for line in lines)
+    last, unit = max(line.curve.moments[-1] for line in lines), lines[0].curve.unit
     shapes, notes = _phase_marks(phase, last)
-    target_shapes, target_notes = _target_marks(scale, target)
+    target_shapes, target_notes = target_marks(scale, target)
     return {
         "data": [_trace(line, scale) for line in lines],
         "layout": layout(
-            xaxis=axis(**epoch_axis(last)),
+            xaxis=axis(**epoch_axis(last, unit)),
             yaxis=axis(title={"text": title}, **scale.axis),
             shapes=[*shapes, *target_shapes],
             annotations=[*(notes if name_marks else ()), *target_notes, *_signs(lines, scale)],
@@ -123,13 +127,14 @@ def _trace(line: Line, scale: Scale) -> dict[str, Any]:
     curve = line.curve
     return {
         "type": "scatter",
-        "mode": "lines+markers",
+        "mode": "lines" if line.faint and len(curve.values) > 1 else "lines+markers",
+        "opacity": 0.35 if line.faint else 1,
         "name": line.name,
-        "x": [epoch_place(epoch) for epoch in curve.epochs],
+        "x": [epoch_place(epoch) for epoch in curve.moments],
         "y": [significant(scale.place(value)) for value in curve.values],
-        "text": [f"epoch {e:,}: {number(v, 4)}" for e, v in zip(curve.epochs, curve.values, strict=True)],
+        "text": [f"{curve.unit} {at:,}: {number(v, 4)}" for at, v in zip(curve.moments, curve.values, strict=True)],
         "hovertemplate": "%{text}<extra>%{fullData.name}</extra>",
-        "line": {"color": line.colour, "dash": line.dash, "width": 2},
+        "line": {"color": line.colour, "dash": line.dash, "width": 1 if line.faint else 2},
         "marker": {
             "color": line.colour,
             "size": 5 if len(curve.values) > 1 else 9,
@@ -143,7 +148,7 @@ def _signs(lines: Sequence[Line], scale: Scale) -> list[dict[str, Any]]:
     signed = [line for line in lines if line.sign]
     return [
         {
-            "x": math.log10(epoch_place(line.curve.epochs[-1])),
+            "x": math.log10(epoch_place(line.curve.moments[-1])),
             "y": math.log10(scale.place(line.curve.values[-1])) if scale.logarithmic else line.curve.values[-1],
             "text": line.sign,
             "font": {"size": 12, "color": line.colour},
@@ -192,7 +197,7 @@ def _upright(epoch: int, text: str, side: str) -> dict[str, Any]:
     }
 
 
-def _target_marks(scale: Scale, target: float | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def target_marks(scale: Scale, target: float | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """A line at the value at collapse; on a logarithmic axis without a row for zeros, an arrow down."""
     if target is None:
         return [], []

@@ -56,7 +56,8 @@ def pack(view: View) -> dict[str, Any] | None:
         Plain data, or None where no snapshot can be shown.
     """
     points, pairs = usable(view.snapshots), with_cosines(view.snapshots)
-    chosen = _within_budget([s for s in view.snapshots if s in points or s in pairs], points)
+    budget = MOST_BYTES if view.arm is None else MOST_BYTES // 2  # a page shows several arms
+    chosen = _within_budget([s for s in view.snapshots if s in points or s in pairs], points, budget)
     if not chosen:
         return None
     basis = _span(chosen[-1].arrays["simplex"]) if points else None
@@ -66,7 +67,7 @@ def pack(view: View) -> dict[str, Any] | None:
         "pairs": len(pairs[-1].arrays["cosines"]) if pairs else 0,
         "reach": _reach(points, basis),
         "frames": [
-            {"epoch": s.epoch, "note": _note(view, s.epoch)}
+            {"when": s.when, "note": _note(view, s)}
             | (_points(s, basis) if basis is not None and s in points else {})
             | ({"cosines": _packed(s.arrays["cosines"][_above(s)])} if s in pairs else {})
             for s in chosen
@@ -126,13 +127,13 @@ def _reach(points: Sequence[Snapshot], basis: np.ndarray | None) -> float:
     return round(float(np.clip(max(sizes, default=1.2), 1.15, 1.6)), 3)
 
 
-def _within_budget(snapshots: list[Snapshot], points: Sequence[Snapshot]) -> list[Snapshot]:
+def _within_budget(snapshots: list[Snapshot], points: Sequence[Snapshot], budget: int) -> list[Snapshot]:
     """Leave out frames evenly until the rest fits the page; first and last stay."""
     if not snapshots:
         return []
     width = len(points[-1].arrays["simplex"]) if points else 0
     sizes = [_weight(s, width) for s in snapshots]
-    most = max(2, int(len(snapshots) * min(1.0, MOST_BYTES / max(sum(sizes), 1))))
+    most = max(2, int(len(snapshots) * min(1.0, budget / max(sum(sizes), 1))))
     keep = np.unique(np.linspace(0, len(snapshots) - 1, min(most, len(snapshots))).round().astype(int))
     return [snapshots[i] for i in keep]
 
@@ -144,9 +145,9 @@ def _weight(snapshot: Snapshot, width: int) -> int:
     return (len(arrays.get("coordinates", ())) * width + pairs) * 8 // 3
 
 
-def _note(view: View, epoch: int) -> str:
-    """What the first face of collapse and the error say at this epoch, read aloud with the slider."""
-    row = view.row_at(epoch) or next((row for row in view.rows if row.epoch == epoch), None)
+def _note(view: View, snapshot: Snapshot) -> str:
+    """What the first face of collapse and the error say at this moment, read aloud with the slider."""
+    row = view.row_at(snapshot) or next((row for row in view.rows if snapshot.fits(row)), None)
     if row is None:
         return ""
     said = [f"{row.split} error {number(row.error)}"]

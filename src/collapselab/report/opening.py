@@ -1,13 +1,15 @@
 """Run folders and single measurements, read into views."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from collapselab.records import Measurements, RunFolder
-from collapselab.report.view import Snapshot, View
+from collapselab.records import Measurements, Moment, Observation, RunFolder
+from collapselab.report.view import Snapshot, View, unit_of
 
 _SPLITS = ("train", "test")
 
@@ -40,19 +42,39 @@ def open_run(folder: str | os.PathLike[str], *, key: str = "run-1") -> View:
     """
     store = RunFolder(folder)
     run = store.read()
-    rows = tuple(store.observations())
-    epochs = _spread(store.snapshot_epochs(), MOST_FRAMES)
-    return View(
-        key=key,
-        title=run.title,
-        folder=Path(folder).resolve().name,
-        run=run,
-        rows=rows,
-        latest={
-            split: [r.result for r in rows if r.split == split][-1] for split in ordered_splits([r.split for r in rows])
-        },
-        snapshots=tuple(Snapshot(epoch, store.read_snapshot(epoch)) for epoch in epochs),
+    rows = store.observations()
+    unit = unit_of(rows)
+    whole = View(key=key, title=run.title, folder=Path(folder).resolve().name, run=run, rows=(), latest={}, unit=unit)
+    if not run.arms:
+        return dataclasses.replace(whole, **_kept(store, rows, ""))
+    arms = tuple(
+        dataclasses.replace(whole, key=f"{key}-arm-{at}", title=arm.title, arm=arm, **_kept(store, rows, arm.name))
+        for at, arm in enumerate(run.arms, start=1)
     )
+    measured = tuple(arm for arm in arms if arm.rows)
+    outer = tuple(row for row in rows if not row.layer)
+    inner = tuple(row for row in rows if row.layer)
+    return dataclasses.replace(
+        whole, rows=outer, inner=inner, latest=measured[0].latest if measured else {}, arms=measured
+    )
+
+
+def _kept(store: RunFolder, rows: Sequence[Observation], arm: str) -> dict[str, Any]:
+    """What belongs to one training."""
+    own = [row for row in rows if row.arm == arm]
+    outer = [row for row in own if not row.layer]
+    moments = _spread(store.snapshots(arm), MOST_FRAMES)
+    return {
+        "rows": tuple(outer),
+        "inner": tuple(row for row in own if row.layer),
+        "latest": {
+            split: [row.result for row in outer if row.split == split][-1]
+            for split in ordered_splits([row.split for row in outer])
+        },
+        "snapshots": tuple(
+            Snapshot(m.epoch, store.read_snapshot(m.epoch, step=m.step, arm=arm), m.step) for m in moments
+        ),
+    }
 
 
 def view_of(measurements: Measurements, *, title: str) -> View:
@@ -68,8 +90,8 @@ def view_of(measurements: Measurements, *, title: str) -> View:
     return View(key="run-1", title=title, latest={measurements.conditions.split or "measured": measurements})
 
 
-def _spread(epochs: Sequence[int], most: int) -> list[int]:
-    """At most so many epochs, first and last among them, evenly spread over the list."""
-    if len(epochs) <= most:
-        return list(epochs)
-    return [epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, most).round().astype(int))]
+def _spread(moments: Sequence[Moment], most: int) -> list[Moment]:
+    """At most so many moments, first and last among them, evenly spread over the list."""
+    if len(moments) <= most:
+        return list(moments)
+    return [moments[i] for i in np.unique(np.linspace(0, len(moments) - 1, most).round().astype(int))]

@@ -1,6 +1,7 @@
 """Sections to one self-contained page: nothing is loaded from anywhere, and text from a record stays text."""
 
 import base64
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -9,8 +10,9 @@ from typing import Any
 
 from collapselab import __version__
 from collapselab.core.extras import require
+from collapselab.report.arms import examples
 from collapselab.report.palette import PALETTE, style_rules
-from collapselab.report.sections import SECTIONS, Panel, Section
+from collapselab.report.sections import EXAMPLES, SECTIONS, Panel, Section
 from collapselab.report.sections.table import source_name
 from collapselab.report.symbols import prose
 from collapselab.report.view import View
@@ -52,13 +54,28 @@ def report_page(views: Sequence[View], *, title: str, kind: str) -> str:
     """
     parts, data = [], Drawings()
     for view in views:
-        sections = [section for build in SECTIONS if (section := build(view)) is not None]
-        shown = [(section, _section_html(view, section, level=1 if len(views) == 1 else 2)) for section in sections]
-        for section in sections:
-            data.add_section(view, section)
+        shown = []
+        for owner, section in _sections(view):
+            data.add_section(owner, section)
+            shown.append((owner.key, section, _section_html(owner, section, level=1 if len(views) == 1 else 2)))
         name = f"{view.title} ({view.folder})" if len(views) > 1 and view.folder else view.title
         parts.append({"view": view, "name": name, "sections": shown})
     return page("report.html.j2", data, title=title, kind=kind, parts=parts)
+
+
+def _sections(view: View) -> list[tuple[View, Section]]:
+    """The sections of a run, with those of single arms where the run has none of that kind."""
+    found: list[tuple[View, Section]] = []
+    for build in SECTIONS:
+        section = build(view)
+        if section is not None:
+            found.append((view, section))
+        for arm in examples(view) if build in EXAMPLES else ():
+            section = build(arm)
+            if section is not None:
+                title, short = f"{section.title}: {arm.title}", f"{section.short}: {arm.title}"
+                found.append((arm, dataclasses.replace(section, title=title, short=short)))
+    return found
 
 
 class Drawings:

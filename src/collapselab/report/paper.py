@@ -8,10 +8,11 @@ from typing import Any
 from collapselab.core.errors import InputError
 from collapselab.core.extras import require
 from collapselab.records import write_bytes
+from collapselab.report.arms import lines_of
 from collapselab.report.axes import epoch_axis, epoch_place, value_scale
 from collapselab.report.faces import Face
 from collapselab.report.opening import open_run
-from collapselab.report.palette import split_colour, split_dash, themed
+from collapselab.report.palette import themed
 from collapselab.report.view import View
 
 _KINDS = (".svg", ".pdf", ".png")
@@ -35,7 +36,7 @@ def nc_figure(run_folder: str | os.PathLike[str], out: str | os.PathLike[str]) -
     if path.suffix not in _KINDS:
         raise InputError(f"out must end in one of {', '.join(_KINDS)}, got {str(path)!r}")
     view = open_run(run_folder)
-    drawn = [(face, name) for face, name in view.faces if view.curves(name)]
+    drawn = [(face, name) for face, name in view.faces if lines_of(view, lambda one, name=name: one.curves(name))]
     if not drawn:
         raise InputError(f"{run_folder} holds a run without a series of NC1 to NC4: there is nothing to draw")
     require("matplotlib", extra="figures", purpose="a figure for a paper")
@@ -54,13 +55,14 @@ def nc_figure(run_folder: str | os.PathLike[str], out: str | os.PathLike[str]) -
 
 
 def _panel(axes: Any, view: View, face: Face, name: str) -> None:
-    curves, target = view.curves(name), view.declarations[name].at_collapse
-    scale = value_scale([value for curve in curves for value in curve.values], target)
-    for curve in curves:
-        x, y = [epoch_place(e) for e in curve.epochs], [scale.place(v) for v in curve.values]
-        style = {"color": themed(split_colour(curve.split)), "linestyle": _DASHES[split_dash(curve.split)]}
-        axes.plot(x, y, marker="o", markersize=2, linewidth=1, label=curve.split, **style)
-    ticks = epoch_axis(max(curve.epochs[-1] for curve in curves))
+    lines, target = lines_of(view, lambda one: one.curves(name)), view.declarations[name].at_collapse
+    scale = value_scale([value for line in lines for value in line.curve.values], target)
+    for line in lines:
+        x, y = [epoch_place(at) for at in line.curve.moments], [scale.place(v) for v in line.curve.values]
+        style: dict[str, Any] = {"color": themed(line.colour), "linestyle": _DASHES[line.dash]}
+        style |= {"linewidth": 0.5, "alpha": 0.4} if line.faint else {"linewidth": 1, "marker": "o", "markersize": 2}
+        axes.plot(x, y, label="_" if line.faint else line.name, **style)
+    ticks = epoch_axis(max(line.curve.moments[-1] for line in lines), view.unit)
     axes.set_xscale("log")
     axes.set_xticks(ticks["tickvals"], ticks["ticktext"])
     axes.set_yscale("log" if scale.logarithmic else "linear")
@@ -74,5 +76,5 @@ def _panel(axes: Any, view: View, face: Face, name: str) -> None:
         if epoch is not None and view.phase.reached:
             axes.axvline(epoch_place(epoch), color=themed("@mark"), linestyle=dash, linewidth=0.8)
     axes.set_title(f"{face.code}, {face.name}", fontsize=8)
-    axes.set_xlabel("epoch", fontsize=8)
+    axes.set_xlabel(view.unit, fontsize=8)
     axes.tick_params(labelsize=7)

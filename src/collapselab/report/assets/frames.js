@@ -3,7 +3,7 @@
 const STATES = [];
 
 function unpackFrame(packed) {
-  const frame = { epoch: packed.epoch, note: packed.note };
+  const frame = { when: packed.when, note: packed.note };
   if (packed.points) {
     frame.points = unpack(packed.points);
     frame.means = unpack(packed.means);
@@ -55,10 +55,10 @@ function showPairs(state) {
 
 function show(state, at) {
   state.at = at;
-  const { epoch, note } = state.frame();
+  const { when, note } = state.frame();
   state.slider.value = at;
-  state.slider.setAttribute("aria-valuetext", `epoch ${epoch}${note ? `: ${note}` : ""}`);
-  state.said.textContent = `epoch ${epoch}${note ? `: ${note}` : ""}`;
+  state.slider.setAttribute("aria-valuetext", `${when}${note ? `: ${note}` : ""}`);
+  state.said.textContent = `${when}${note ? `: ${note}` : ""}`;
   showPairs(state);
   if (state.element) drawSpace(state);
 }

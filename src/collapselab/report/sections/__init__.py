@@ -1,10 +1,12 @@
 """The sections of a page, one file each, in the order they are shown."""
 
 from collapselab.report.sections._section import Build, Choice, Panel, Section
+from collapselab.report.sections.arms import arms
 from collapselab.report.sections.classes import classes
 from collapselab.report.sections.collapse import collapse
 from collapselab.report.sections.conditions import conditions
 from collapselab.report.sections.configuration import configuration
+from collapselab.report.sections.depth import depth
 from collapselab.report.sections.distances import distances
 from collapselab.report.sections.explorer import explorer
 from collapselab.report.sections.geometry import geometry
@@ -15,8 +17,10 @@ from collapselab.report.sections.undefined import undefined
 
 SECTIONS: tuple[Build, ...] = (
     headline,
+    arms,
     collapse,
     training,
+    depth,
     geometry,
     distances,
     classes,
@@ -26,5 +30,9 @@ SECTIONS: tuple[Build, ...] = (
     conditions,
     configuration,
 )
+"""What a page shows of a run, in this order."""
 
-__all__ = ["SECTIONS", "Build", "Choice", "Panel", "Section"]
+EXAMPLES: tuple[Build, ...] = (depth, geometry, classes)
+"""What it shows besides of single arms, since it takes a figure for each training."""
+
+__all__ = ["EXAMPLES", "SECTIONS", "Build", "Choice", "Panel", "Section"]

@@ -21,6 +21,8 @@ def classes(view: View) -> Section | None:
     Returns:
         The section, or None if no metric has a value for each class.
     """
+    if view.arms:
+        return None
     options, worst = {}, []
     names = dict.fromkeys(name for measured in view.latest.values() for name in measured.per_class)
     for name in names:

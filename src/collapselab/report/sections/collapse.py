@@ -1,8 +1,11 @@
 """NC1 to NC4 over epochs, train beside test, with the start of the terminal phase marked."""
 
+from collections.abc import Sequence
+
 from collapselab.records.phase import TerminalPhase
+from collapselab.report.arms import legend_of, lines_of
 from collapselab.report.faces import Face
-from collapselab.report.figures import series, split_lines
+from collapselab.report.figures import Line, series
 from collapselab.report.sections._section import Panel, Section
 from collapselab.report.view import View
 from collapselab.report.words import number, wrapped
@@ -27,43 +30,59 @@ def collapse(view: View) -> Section | None:
     if not panels:
         return None
     words = {
-        "phase": phase_sentence(view.phase),
+        "phase": "Each arm has its own terminal phase." if view.arms else phase_sentence(view.phase, view.unit),
+        "unit": view.unit,
+        "arms": legend_of(view),
         "splits": view.splits,
         "marked": view.phase.reached,
-        "numbers": _numbers(view),
+        "numbers": None if view.arms else _numbers(view),
     }
-    return Section("collapse", "Collapse over epochs", "Collapse", "collapse.html.j2", words, panels)
+    return Section("collapse", f"Collapse over {view.unit}s", "Collapse", "collapse.html.j2", words, panels)
 
 
 def _panel(view: View, face: Face, name: str) -> Panel | None:
-    curves = view.curves(name)
-    if not curves:
+    lines = lines_of(view, lambda one: one.curves(name))
+    if not lines:
         return None
-    declared = view.declarations[name]
-    figure = series(split_lines(curves), title=wrapped(declared.label), target=declared.at_collapse, phase=view.phase)
-    ends = "; ".join(f"{c.split} from {number(c.values[0])} to {number(c.values[-1])}" for c in curves)
+    declared, moments = view.declarations[name], lines[0].curve.moments
+    figure = series(lines, title=wrapped(declared.label), target=declared.at_collapse, phase=view.phase)
+    ends = said_of(lines)
     target = "" if declared.at_collapse is None else f" At collapse it is {number(declared.at_collapse)}."
-    label = (
-        f"{face.code}, {declared.label}, over epochs {curves[0].epochs[0]} to {curves[0].epochs[-1]}: {ends}.{target}"
-    )
+    label = f"{face.code}, {declared.label}, over {view.unit}s {moments[0]} to {moments[-1]}: {ends}.{target}"
     return Panel(figure, label, f"{face.code}, {face.name}. {face.sentence} {face.look}")
 
 
-def phase_sentence(phase: TerminalPhase) -> str:
+def said_of(lines: Sequence[Line]) -> str:
+    """First and last value of each curve, for those who cannot see it.
+
+    Args:
+        lines: What is drawn; single repetitions are left out.
+
+    Returns:
+        A clause for each.
+    """
+    shown = [line for line in lines if not line.faint]
+    return "; ".join(
+        f"{line.name} from {number(line.curve.values[0])} to {number(line.curve.values[-1])}" for line in shown
+    )
+
+
+def phase_sentence(phase: TerminalPhase, unit: str = "epoch") -> str:
     """Where the terminal phase begins, in words.
 
     Args:
         phase: From the records.
+        unit: What it is counted in.
 
     Returns:
         One or two sentences.
     """
     first, last = phase.first_zero, phase.last_above
     if first is None:
-        return "The training error was above zero at every measured epoch: the terminal phase was not reached."
+        return f"The training error was above zero at every measured {unit}: the terminal phase was not reached."
     if last is None:
-        return f"The training error was zero at every measured epoch, from epoch {first:,} on."
-    both = f"First measured epoch with zero training error: {first:,}. Last measured epoch above zero: {last:,}."
+        return f"The training error was zero at every measured {unit}, from {unit} {first:,} on."
+    both = f"First measured {unit} with zero training error: {first:,}. Last measured {unit} above zero: {last:,}."
     if last > first:
         return f"{both} The error came back in between; the shade begins where it was gone for good."
     return f"{both} The shade marks the terminal phase."
@@ -75,7 +94,7 @@ def _numbers(view: View) -> dict[str, object]:
     found: dict[int, dict[tuple[str, str], str]] = {}
     for face, name in view.faces:
         for curve in view.curves(name):
-            for epoch, value in zip(curve.epochs, curve.values, strict=True):
-                found.setdefault(epoch, {})[face.code, curve.split] = number(value)
-    rows = [(f"{epoch:,}", [found[epoch].get(head, "–") for head in heads]) for epoch in sorted(found)]
+            for moment, value in zip(curve.moments, curve.values, strict=True):
+                found.setdefault(moment, {})[face.code, curve.split] = number(value)
+    rows = [(f"{at:,}", [found[at].get(head, "–") for head in heads]) for at in sorted(found)]
     return {"heads": heads, "rows": rows}

@@ -33,11 +33,28 @@ def conditions(view: View) -> Section | None:
     """
     if not view.latest:
         return None
-    columns = {split: _facts(measured.conditions) for split, measured in view.latest.items()}
+    columns = _columns(view)
     names = dict.fromkeys(name for facts in columns.values() for name in facts)
     rows = [(name, [facts.get(name, "–") for facts in columns.values()]) for name in names]
-    words = {"splits": view.splits, "rows": rows, "conventions": CONVENTIONS}
+    words = {"splits": tuple(columns), "rows": rows, "conventions": CONVENTIONS}
     return Section("conditions", "What was measured how", "How measured", "conditions.html.j2", words)
+
+
+def _columns(view: View) -> dict[str, dict[str, str]]:
+    """One column a split; in a run with arms one an arm and split, those that say the same together."""
+    if not view.arms:
+        return {split: _facts(measured.conditions) for split, measured in view.latest.items()}
+    found: dict[str, tuple[dict[str, str], list[str]]] = {}
+    for arm in view.arms:
+        for split, measured in arm.latest.items():
+            facts = _facts(measured.conditions)
+            found.setdefault(f"{split} {facts}", (facts, []))[1].append(f"{split}, {arm.title}")
+    return {_titled(titles): facts for facts, titles in found.values()}
+
+
+def _titled(titles: list[str]) -> str:
+    split, title = titles[0].split(", ", 1)
+    return f"{split}, {title}" if len(titles) == 1 else f"{split}, {title} and {len(titles) - 1} more"
 
 
 def _facts(how: Conditions) -> dict[str, str]:

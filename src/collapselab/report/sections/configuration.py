@@ -3,6 +3,7 @@
 import shlex
 
 from collapselab.records import Provenance
+from collapselab.records.flat import flattened
 from collapselab.report.sections._section import Section
 from collapselab.report.view import View
 from collapselab.report.words import duration, plain
@@ -23,7 +24,7 @@ def configuration(view: View) -> Section | None:
     )
     if origin is None:
         return None
-    config = [] if run is None else [(name, plain(value)) for name, value in run.config.items()]
+    config = [] if run is None else [(name, plain(value)) for name, value in flattened(run.config).items()]
     facts = [] if run is None else [("recipe", run.name), ("run folder", view.folder or "")]
     facts += origin_facts(origin)
     if run is not None:

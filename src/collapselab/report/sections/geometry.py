@@ -20,7 +20,7 @@ def geometry(view: View) -> Section | None:
     Returns:
         The section, or None for a single measurement, which keeps no arrays.
     """
-    if view.run is None:
+    if view.run is None or view.arms:
         return None
     frames = pack(view)
     if frames is None:
@@ -30,7 +30,7 @@ def geometry(view: View) -> Section | None:
     words: dict[str, Any] = {
         "missing": None,
         "frames": len(frames["frames"]),
-        "epoch": frames["frames"][-1]["epoch"],
+        "when": frames["frames"][-1]["when"],
         "note": frames["frames"][-1]["note"],
         "classes": frames["classes"],
         "space": len(frames["classes"]) >= 2,
@@ -70,7 +70,7 @@ def _pairs(view: View) -> dict[str, Panel]:
     return {
         "cosines": Panel(
             heat,
-            f"Heat-map of the cosines between the class means at epoch {kept[-1].epoch}: {found}.",
+            f"Heat-map of the cosines between the class means at {kept[-1].when}: {found}.",
             "Cosines between class means, after the global mean is taken away. The neutral colour is the ideal "
             f"−1/(K−1) = {number(ideal)}: at collapse the map has no pattern left. A pair that keeps its colour "
             "is a pair of classes that the network still treats as related.",

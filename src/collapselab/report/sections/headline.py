@@ -39,7 +39,7 @@ def headline(view: View) -> Section:
     """
     run = view.run
     words: dict[str, Any] = {
-        "cards": [_card(view, face, name) for face, name in view.faces],
+        "cards": [] if view.arms else [_card(view, face, name) for face, name in view.faces],
         "alarm": None if run is None else _alarm(run),
         "verdict": None if run is None else _verdict(run),
         "facts": _facts(view),
@@ -106,9 +106,9 @@ def _changes(curve: Curve, zero_error: int | None) -> str:
     if len(curve.values) < 2:
         return ""
     last = curve.values[-1]
-    said = f"{number(curve.values[0])} at epoch {curve.epochs[0]:,}: {change(curve.values[0], last)}"
-    if zero_error in curve.epochs[1:-1]:
-        said += f"; since zero training error {change(curve.values[curve.epochs.index(zero_error)], last)}"
+    said = f"{number(curve.values[0])} at {curve.unit} {curve.moments[0]:,}: {change(curve.values[0], last)}"
+    if zero_error in curve.moments[1:-1]:
+        said += f"; since zero training error {change(curve.values[curve.moments.index(zero_error)], last)}"
     return said
 
 
@@ -121,10 +121,10 @@ def _sparks(curves: list[Curve]) -> list[tuple[Curve, str]]:
     floor = min(positive, default=1.0) / 3
     heights = [[math.log10(max(v, floor)) for v in c.values] for c in drawn]
     low, high = min(map(min, heights)), max(map(max, heights))
-    last = math.log10(max(c.epochs[-1] for c in drawn) + 1) or 1.0
+    last = math.log10(max(c.moments[-1] for c in drawn) + 1) or 1.0
     found = []
     for curve, ys in zip(drawn, heights, strict=True):
-        xs = [math.log10(epoch + 1) / last * _WIDTH for epoch in curve.epochs]
+        xs = [math.log10(epoch + 1) / last * _WIDTH for epoch in curve.moments]
         placed = ((x, _HEIGHT - (y - low) / ((high - low) or 1.0) * _HEIGHT) for x, y in zip(xs, ys, strict=True))
         found.append((curve, " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)))
     return found
@@ -138,19 +138,33 @@ def _facts(view: View) -> list[tuple[str, str]]:
         facts.append(("time", duration(view.run.seconds)))
         if view.run.provenance.seed is not None:
             facts.append(("seed", str(view.run.provenance.seed)))
+    if view.run is not None and view.run.arms:
+        facts.append(("arms", str(len(view.run.arms))))
     for split, measured in view.latest.items():
         how = measured.conditions
-        row = [row for row in view.rows if row.split == split][-1:]
+        if len({_size(arm, split) for arm in view.arms}) > 1:
+            facts.append((split, "differs from arm to arm"))
+            continue
+        row = [] if view.arms else [row for row in view.rows if row.split == split][-1:]
         error = f", error {number(row[0].error)}" if row else ""
         facts.append((split, f"{how.num_samples:,} samples, {len(how.classes)} classes{error}"))
     return facts
 
 
+def _size(arm: View, split: str) -> int | None:
+    return arm.latest[split].conditions.num_samples if split in arm.latest else None
+
+
 def _warnings(view: View) -> list[str]:
-    """Warnings of the record, each once, with the splits it holds for."""
+    """Warnings of the record, each once, with the splits it holds for, and the arms where not for all."""
     where: dict[str, list[str]] = {}
-    for split, measured in view.latest.items():
-        for warning in measured.conditions.warnings:
-            where.setdefault(warning, []).append(split)
+    for split in view.splits:
+        found: dict[str, list[str]] = {}
+        for arm in view.arms or (view,):
+            for warning in arm.latest[split].conditions.warnings if split in arm.latest else ():
+                found.setdefault(warning, []).append(arm.title)
+        for warning, arms in found.items():
+            every = len(arms) == len(view.arms or (view,))
+            where.setdefault(warning, []).append(split if every else f"{split} of {listed(arms, 6)}")
     notes = list(view.run.notes) if view.run is not None else []
     return [*notes, *(f"{text} ({listed(splits)})" for text, splits in where.items())]

@@ -1,11 +1,15 @@
 """Every metric of the record in one table, with its symbol, target, unit and source."""
 
+import statistics
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from collapselab.core.cite import references
 from collapselab.core.errors import UnknownName
 from collapselab.records import Measurement
 from collapselab.records.families import family_title
+from collapselab.report.arms import Group, groups_of, legend_of
 from collapselab.report.sections._section import Section
 from collapselab.report.symbols import mathml
 from collapselab.report.view import View
@@ -30,7 +34,12 @@ def table(view: View) -> Section | None:
         return None
     named = [(family_title(family), rows) for family, rows in groups.items()]
     keys = dict.fromkeys(row["source"] for rows in groups.values() for row in rows if row["source"])
-    words = {"splits": view.splits, "groups": named, "sources": [(key, source_line(key)) for key in keys]}
+    words = {
+        "splits": [head for head, _ in _columns(view)],
+        "groups": named,
+        "arms": legend_of(view),
+        "sources": [(key, source_line(key)) for key in keys],
+    }
     return Section("metrics", "All metrics", "Metrics", "table.html.j2", words)
 
 
@@ -43,12 +52,37 @@ def _row(view: View, name: str) -> dict[str, Any]:
         "summary": "" if declared is None else declared.summary,
         "symbol": symbol,
         "mathml": mathml(symbol) if symbol else None,
-        "cells": [metric_cell(view.measured(name, split)) for split in view.splits],
+        "cells": [cell(name) for _, cell in _columns(view)],
         "target": number(None if declared is None else declared.at_collapse),
         "unit": "" if declared is None else declared.unit,
         "source": "" if declared is None else declared.source,
         "short": "" if declared is None else source_name(declared.source),
     }
+
+
+def _columns(view: View) -> list[tuple[str, Callable[[str], dict[str, Any]]]]:
+    """Heading and cell of each column: a split; in a run with arms, an arm or a group and a split."""
+    if not view.arms:
+        return [(split, partial(_own_cell, view, split)) for split in view.splits]
+    return [
+        (f"{group.sign} {split}", partial(_group_cell, group, split))
+        for group in groups_of(view)
+        for split in view.splits
+    ]
+
+
+def _own_cell(view: View, split: str, name: str) -> dict[str, Any]:
+    return metric_cell(view.measured(name, split))
+
+
+def _group_cell(group: Group, split: str, name: str) -> dict[str, Any]:
+    """The value of an arm, or the mean over a group."""
+    found = [arm.measured(name, split) for arm in group.members if split in arm.latest]
+    values = [one.value for one in found if one is not None and one.value is not None]
+    if len(group.members) == 1 or not values:
+        return metric_cell(found[0] if found else None)
+    mean = statistics.fmean(values)
+    return {"text": number(mean, 4), "exact": f"mean of {len(values)}: {mean!r}", "undefined": False}
 
 
 def metric_cell(found: Measurement | None) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """Loss, error and learning rate over epochs."""
 
-from collapselab.report.figures import series, split_lines
+from functools import partial
+
+from collapselab.report.arms import legend_of, lines_of
+from collapselab.report.figures import series
 from collapselab.report.sections._section import Panel, Section
-from collapselab.report.view import View
-from collapselab.report.words import number
+from collapselab.report.sections.collapse import said_of
+from collapselab.report.view import Curve, View
 
 _COLUMNS = (
     (
@@ -31,14 +34,11 @@ def training(view: View) -> Section | None:
     """
     panels = {}
     for name, title, caption in _COLUMNS:
-        curves = view.column(name)
-        if not curves:
+        lines = lines_of(view, partial(_curves, name))
+        if not lines:
             continue
-        if name == "learning_rate":
-            curves = curves[:1]  # the same for every split
-        figure = series(split_lines(curves), title=title, phase=view.phase, name_marks=False)
-        ends = "; ".join(f"{c.split} from {number(c.values[0])} to {number(c.values[-1])}" for c in curves)
-        panels[name.replace("_", "-")] = Panel(figure, f"{title} over epochs: {ends}.", caption, "low")
+        figure = series(lines, title=title, phase=view.phase, name_marks=False)
+        panels[name.replace("_", "-")] = Panel(figure, f"{title} over {view.unit}s: {said_of(lines)}.", caption, "low")
     if not panels:
         return None
     return Section(
@@ -46,6 +46,11 @@ def training(view: View) -> Section | None:
         "Training",
         "Training",
         "training.html.j2",
-        {"splits": view.splits, "marked": view.phase.reached},
+        {"arms": legend_of(view), "splits": view.splits, "marked": view.phase.reached},
         panels,
     )
+
+
+def _curves(name: str, view: View) -> list[Curve]:
+    curves = view.column(name)
+    return curves[:1] if name == "learning_rate" else curves  # the rate is the same for every split

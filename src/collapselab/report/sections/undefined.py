@@ -2,6 +2,7 @@
 
 from collapselab.report.sections._section import Section
 from collapselab.report.view import View
+from collapselab.report.words import listed
 
 
 def undefined(view: View) -> Section | None:
@@ -15,8 +16,25 @@ def undefined(view: View) -> Section | None:
     """
     if not view.latest:
         return None
-    entries = [*_now(view), *_earlier(view)]
+    entries = _merged(view) if view.arms else [*_now(view), *_earlier(view)]
     return Section("undefined", "What is undefined, and why", "Undefined", "undefined.html.j2", {"entries": entries})
+
+
+def _merged(view: View) -> list[dict[str, str]]:
+    """What the arms left open, those with the same metric, reason and place together."""
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for arm in view.arms:
+        for entry in (*_now(arm), *_earlier(arm)):
+            key = entry["name"], entry["label"], entry["reason"], entry["where"]
+            found.setdefault(key, []).append(arm.title)
+    return [
+        {"name": name, "label": label, "reason": reason, "where": f"{where}; {_arms(arms, len(view.arms))}"}
+        for (name, label, reason, where), arms in found.items()
+    ]
+
+
+def _arms(titles: list[str], total: int) -> str:
+    return "all arms" if len(titles) == total else listed(titles, 6)
 
 
 def _label(view: View, name: str) -> str:
@@ -44,14 +62,14 @@ def _earlier(view: View) -> list[dict[str, str]]:
         for name, measurement in row.result.measurements.items():
             last = view.latest[row.split].measurements.get(name)
             if measurement.undefined is not None and last is not None and last.undefined is None:
-                gaps.setdefault((name, row.split, measurement.undefined), []).append(row.epoch)
+                gaps.setdefault((name, row.split, measurement.undefined), []).append(view.time_of(row))
     return [
-        {"name": name, "label": _label(view, name), "reason": reason, "where": f"{split}, {_epochs(epochs)}"}
-        for (name, split, reason), epochs in gaps.items()
+        {"name": name, "label": _label(view, name), "reason": reason, "where": f"{split}, {_moments(view, moments)}"}
+        for (name, split, reason), moments in gaps.items()
     ]
 
 
-def _epochs(epochs: list[int]) -> str:
-    if len(epochs) == 1:
-        return f"epoch {epochs[0]:,}"
-    return f"{len(epochs)} measurements between epochs {epochs[0]:,} and {epochs[-1]:,}"
+def _moments(view: View, moments: list[int]) -> str:
+    if len(moments) == 1:
+        return f"{view.unit} {moments[0]:,}"
+    return f"{len(moments)} measurements between {view.unit}s {moments[0]:,} and {moments[-1]:,}"
