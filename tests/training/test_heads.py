@@ -260,8 +260,8 @@ def test_fixed_heads_on_the_meta_device() -> None:
     assert SimplexETF().build(6, 4).to("meta").double().weight.is_meta
 
 
-# In a process of its own that ends without tearing down: threads of gloo may wait for the interpreter while it waits for
-# them.
+# In a process of its own that ends without tearing down: threads of gloo may wait for the interpreter while it waits
+# for them.
 PARALLEL = """
 import os, sys, torch
 from torch import nn
