@@ -44,7 +44,7 @@ def test_a_failing_run_stops_no_other(tmp_path: Path, said: Said) -> None:
     over = ("--over", "learning_rate=0.04,1e30")
     error = said("sweep", "watch-collapse", *over, *SMALL, "--jobs", "1", "--out", str(out), code=1)["error"]
     assert "1 of 2 runs failed" in error["message"]
-    assert "learning_rate=1e+30: training diverged" in error["message"]
+    assert "learning_rate=1e30: training diverged" in error["message"]
     assert RunFolder(out / "learning_rate=0.04").read().status == "done"
 
 

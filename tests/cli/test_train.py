@@ -92,7 +92,7 @@ BAD = [
     (["--optimiser.learning_rate", "fast"], "--optimiser.learning_rate: expected a finite number, got fast"),
     (["--epochs", "0"], "epochs must be an integer of at least 1, got 0"),
     (["--loss"], "--loss needs a value, got none"),
-    (["--los", "mse"], "no flag is called --los; did you mean --loss?"),
+    (["--optimise", "sgd"], "no flag is called --optimise; did you mean --optimiser?"),
 ]
 
 

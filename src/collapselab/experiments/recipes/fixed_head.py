@@ -46,6 +46,8 @@ class FixedHead:
         seeds: How many seeds.
         hidden: Units of the hidden layers before the features.
         num_features: Features under the learnable head; under the fixed one there are K.
+        last_activation: Whether the features pass through a ReLU. Under the fixed head each class then has a unit of
+            its own, and a class whose unit dies early in training is never learnt.
         epochs: Passes over the training data.
         batch_size: Samples in an optimiser step.
         learning_rate: Learning rate of SGD before any cut.
@@ -59,6 +61,7 @@ class FixedHead:
     seeds: int = 5
     hidden: tuple[int, ...] = (256, 256)
     num_features: int = 64
+    last_activation: bool = False
     epochs: int = 150
     batch_size: int = 128
     learning_rate: float = 0.04
@@ -77,7 +80,7 @@ class FixedHead:
         checks.real(self.margin, "margin", above=0)
         if not isinstance(self.hidden, tuple):
             raise InputError(f"hidden must be a sequence of positive integers, got {self.hidden!r}")
-        MLP(widths=(*self.hidden, self.num_features))
+        self._parts(LEARNABLE)
         Digits(samples_per_class=self.samples_per_class)
         self._plan().batches(self.samples_per_class * Digits.num_classes)
 
@@ -92,9 +95,8 @@ class FixedHead:
         )
 
     def _parts(self, kind: str) -> tuple[MLP, Head]:
-        if kind == LEARNABLE:
-            return MLP(widths=(*self.hidden, self.num_features)), Learnable()
-        return MLP(widths=(*self.hidden, Digits.num_classes)), SimplexETF()
+        width, head = (self.num_features, Learnable()) if kind == LEARNABLE else (Digits.num_classes, SimplexETF())
+        return MLP(widths=(*self.hidden, width), last_activation=self.last_activation), head
 
     def run(self, probe: Probe) -> Iterator[Event]:
         """Train every seed with both heads.
