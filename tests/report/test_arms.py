@@ -50,10 +50,16 @@ def test_an_arm_is_seen_like_a_run_of_its_own(seeded):
 def test_seeds_are_repetitions(seeded):
     groups = groups_of(open_run(seeded))
     assert [(group.title, group.sign, len(group.members), group.repeats) for group in groups] == [
-        ("head learnable", "A", 3, True),
-        ("head fixed", "B", 3, True),
+        ("learnable head", "A", 3, True),
+        ("fixed head", "B", 3, True),
     ]
     assert groups[1].signs == ("B1", "B2", "B3")
+
+
+def test_repetitions_without_titles_of_their_own_are_named_by_settings(tmp_path):
+    arms = [Arm(name=f"{n}", title=f"{n}", settings={"rate": n % 2, "seed": n // 2}) for n in range(4)]
+    groups = groups_of(open_run(write_arms(tmp_path / "run", arms, epochs=(0,))))
+    assert [group.title for group in groups] == ["rate 0", "rate 1"]
 
 
 def test_many_arms_share_the_colours_of_one_setting(tmp_path):
@@ -83,8 +89,8 @@ def test_lines_of_repetitions_are_faint_beside_their_median(seeded):
     strong = [line for line in lines if not line.faint]
     assert len(lines) == 12 + 4
     assert [line.name for line in strong] == [
-        "A head learnable, train, median", "A head learnable, test, median",
-        "B head fixed, train, median", "B head fixed, test, median",
+        "A learnable head, train, median", "A learnable head, test, median",
+        "B fixed head, train, median", "B fixed head, test, median",
     ]  # fmt: skip
     middle = view.arms[2].curves("nc1_pinv")[0]  # the second of the three seeds lies between the others
     assert strong[0].curve == middle

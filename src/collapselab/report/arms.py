@@ -1,9 +1,11 @@
 """The arms of a run as curves: one colour an arm, or one colour a group where arms repeat each other or are many."""
 
 import json
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from collapselab.report.figures import Line, split_lines
@@ -120,13 +122,25 @@ def _by(arms: Sequence[View], names: Sequence[str]) -> list[tuple[View, ...]]:
 
 
 def _named(grouped: Sequence[tuple[View, ...]], names: Sequence[str], *, repeats: bool) -> tuple[Group, ...]:
+    titles = [_shared_title(members) if repeats else "" for members in grouped]
+    if len(set(titles)) < len(titles) or "" in titles:
+        titles = [_settings(members, names) for members in grouped]
     return tuple(
-        Group(_title(members, names), sign_of(at), series_colour(at), members, repeats)
-        for at, members in enumerate(grouped)
+        Group(title, sign_of(at), series_colour(at), members, repeats)
+        for at, (title, members) in enumerate(zip(titles, grouped, strict=True))
     )
 
 
-def _title(members: Sequence[View], names: Sequence[str]) -> str:
+def _shared_title(members: Sequence[View]) -> str:
+    """What the titles of repetitions begin with, without the words that number them."""
+    if len(members) == 1:
+        return members[0].title
+    columns = zip(*(member.title.split() for member in members), strict=False)
+    shared = " ".join(words[0] for words in takewhile(lambda words: len(set(words)) == 1, columns))
+    return re.sub(rf"[\s,;:=#(-]*({'|'.join(_REPEATS)})?[\s,;:=#(-]*$", "", shared)
+
+
+def _settings(members: Sequence[View], names: Sequence[str]) -> str:
     """The title of a single arm; of several, the settings that they share."""
     if len(members) == 1:
         return members[0].title
