@@ -3,7 +3,7 @@
 from collapselab.training.heads._fixed import FixedHead, FixedLinear
 from collapselab.training.heads._neck import Neck
 from collapselab.training.heads._spec import HEADS, Head, head
-from collapselab.training.heads.cosine import Cosine
+from collapselab.training.heads.cosine_classifier import Cosine
 from collapselab.training.heads.cube import Cube
 from collapselab.training.heads.learnable import Learnable
 from collapselab.training.heads.orthoplex import Orthoplex

@@ -34,7 +34,7 @@ class RowsOfLength(nn.Module):
         return of_length(weight, self.length)
 
 
-@head("cosine", label="learnable class vectors of one length", source="kornblith2021")
+@head("cosine_classifier", label="learnable class vectors of one length", source="kornblith2021")
 @dataclass(frozen=True)
 class Cosine(Head):
     """A linear layer that is trained, with class vectors of one length.
