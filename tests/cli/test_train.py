@@ -25,7 +25,9 @@ def printed(said: Said, *arguments: str) -> dict[str, Any]:
 
 
 def test_a_part_is_chosen_by_name_and_has_flags_of_its_own(said: Said) -> None:
-    config = printed(said, "--loss", "mse", "--network=cnn", "--network.widths", "[8, 4]", "--optimiser.momentum", "0")
+    config = printed(
+        said, "--loss", "mse", "--network.name", "cnn", "--network.widths", "[8, 4]", "--optimiser.momentum", "0"
+    )
     assert config["loss"] == {"name": "mse"}
     assert config["network"]["name"] == "cnn"
     assert config["network"]["widths"] == [8, 4]

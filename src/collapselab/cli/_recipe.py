@@ -81,7 +81,8 @@ class Flags:
         rest = list(arguments)
         while rest:
             first = rest.pop(0)
-            if first.startswith("--") and self._chosen(first[2:]) and rest and not rest[0].startswith("--"):
+            names = first.startswith("--") and self._chosen(first[2:].removesuffix(".name"))
+            if names and rest and not rest[0].startswith("--"):
                 first = f"{first}={rest.pop(0)}"
             joined.append(first)
         return joined

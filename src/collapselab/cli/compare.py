@@ -4,7 +4,7 @@ from typing import Any
 
 from collapselab.cli._answer import Answer
 from collapselab.cli._parsing import parsed, parser_of
-from collapselab.cli._runs import NC, last_rows, row_document
+from collapselab.cli._runs import NC, last_documents, last_rows
 from collapselab.cli._table import columns, number
 from collapselab.core.errors import InputError
 from collapselab.records import Observation, Run, RunFolder
@@ -31,9 +31,10 @@ def answer(arguments: list[str]) -> Answer:
     asked = parsed(parser, arguments)
     if len(asked.runs) < 2:
         raise InputError(f"RUN: expected at least two folders, got {len(asked.runs)}")
-    opened = [(name, RunFolder(name).read(), last_rows(RunFolder(name))) for name in asked.runs]
+    runs = [(name, RunFolder(name).read()) for name in asked.runs]
     page = _page(asked.runs, asked.out)
-    return Answer({"runs": [_document(*one) for one in opened], "page": page}, f"{_table(opened)}\n\n{page}")
+    ends = [end for name, run in runs for end in _ends(name, run)]
+    return Answer({"runs": [_document(*one) for one in runs], "page": page}, f"{_table(ends)}\n\n{page}")
 
 
 def _page(runs: list[str], out: str | None) -> str:
@@ -42,11 +43,17 @@ def _page(runs: list[str], out: str | None) -> str:
     return str(write_comparison(runs, out))
 
 
-def _document(name: str, run: Run, last: dict[str, Observation]) -> dict[str, Any]:
+def _ends(name: str, run: Run) -> list[tuple[str, Run, dict[str, Observation]]]:
+    """A column for the run, or one for each of its arms."""
+    if not run.arms:
+        return [(name, run, last_rows(RunFolder(name)))]
+    return [(f"{name} {arm.name}", run, last_rows(RunFolder(name), arm.name)) for arm in run.arms]
+
+
+def _document(name: str, run: Run) -> dict[str, Any]:
     verdict = None if run.verdict is None else run.verdict.model_dump(mode="json")
     described = {"folder": name, "name": run.name, "status": run.status, "epochs_done": run.epochs_done}
-    rows = {split: row_document(row) for split, row in last.items()}
-    return described | {"config": run.config, "verdict": verdict, "last": rows}
+    return described | {"config": run.config, "verdict": verdict, "last": last_documents(RunFolder(name), run)}
 
 
 def _table(opened: list[tuple[str, Run, dict[str, Observation]]]) -> str:

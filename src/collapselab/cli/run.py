@@ -17,8 +17,8 @@ from collapselab.cli._answer import Answer, Told
 from collapselab.cli._parsing import parsed, parser_of
 from collapselab.cli._progress import progress
 from collapselab.cli._recipe import Flags, place_asked
-from collapselab.cli._runs import last_rows, row_document
-from collapselab.cli._table import paragraph
+from collapselab.cli._runs import ENDS, ends, last_documents, last_rows
+from collapselab.cli._table import columns, paragraph
 from collapselab.core.errors import InputError, Interrupted
 from collapselab.records import Run, RunFolder, command_line
 
@@ -78,7 +78,7 @@ def answer(arguments: list[str]) -> Answer:
             )
     except (Interrupted, KeyboardInterrupt) as error:
         raise Interrupted(_how_to_go_on(asked.folder)) from error
-    last = {split: row_document(row) for split, row in last_rows(RunFolder(asked.folder)).items()}
+    last = last_documents(RunFolder(asked.folder), run)
     document = {"folder": str(asked.folder), "run": run.model_dump(mode="json"), "last": last}
     return Answer(document, _text(run, asked.folder))
 
@@ -191,6 +191,9 @@ def _how_to_go_on(folder: Path) -> str:
 
 def _text(run: Run, folder: Path) -> str:
     lines = [f"{run.title}: {run.status}, {run.epochs_done} epochs in {run.seconds:.0f} s"]
+    if run.arms:
+        rows = [[arm.title, *ends(last_rows(RunFolder(folder), arm.name))] for arm in run.arms]
+        lines += ["", columns([["", *ENDS], *rows])]
     lines += ["", paragraph(f"Claim: {run.claim.sentence}")]
     if run.verdict is not None:
         lines.append(paragraph(f"{_VERDICT[run.verdict.state]}: {run.verdict.statement}"))

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from collapselab.cli._answer import Answer
 from collapselab.cli._parsing import parsed, parser_of
-from collapselab.cli._runs import NC, last_rows
-from collapselab.cli._table import columns, number
+from collapselab.cli._runs import ENDS, ends, last_documents, last_rows
+from collapselab.cli._table import columns
 from collapselab.core.errors import CollapselabError, InputError, Interrupted
 from collapselab.records import RunFolder
 
@@ -261,7 +261,7 @@ def _answer(jobs: Sequence[_Job], out: Path, *, over: list[str]) -> Answer:
     rows = [_row(job) for job in jobs]
     failed = [job for job in jobs if _status(job.folder) != "done"]
     done = [str(job.folder) for job in jobs if job not in failed]
-    text = [columns(_table(rows, over))]
+    text = [columns(_table(jobs, rows, over))]
     page = None
     if len(done) > 1:
         from collapselab.report import write_comparison
@@ -278,28 +278,21 @@ def _answer(jobs: Sequence[_Job], out: Path, *, over: list[str]) -> Answer:
 
 
 def _row(job: _Job) -> dict[str, Any]:
+    described = {"folder": str(job.folder), "settings": dict(job.point.settings)}
     if not RunFolder(job.folder).exists():
-        return {"folder": str(job.folder), "settings": dict(job.point.settings), "status": "not begun"}
-    run, last = RunFolder(job.folder).read(), last_rows(RunFolder(job.folder))
-    values = {split: _values(row) for split, row in last.items()}
+        return {**described, "status": "not begun", "verdict": None, "last": {}}
+    run = RunFolder(job.folder).read()
     verdict = None if run.verdict is None else run.verdict.state
-    settings = dict(job.point.settings)
-    return {"folder": str(job.folder), "settings": settings, "status": run.status, "verdict": verdict, "last": values}
+    last = last_documents(RunFolder(job.folder), run)
+    return {**described, "status": run.status, "verdict": verdict, "last": last}
 
 
-def _values(row: Any) -> dict[str, float | None]:
-    found = {name: row.result.measurements.get(name) for _, name in NC}
-    metrics = {name: None if measured is None else measured.value for name, measured in found.items()}
-    return {"loss": row.loss, "error": row.error, **metrics}
-
-
-def _table(rows: Sequence[Mapping[str, Any]], over: Sequence[str]) -> list[list[str]]:
-    table = [[*over, "claim", "train error", "test error", *(code for code, _ in NC)]]
-    for row in rows:
-        train, test = row.get("last", {}).get("train", {}), row.get("last", {}).get("test", {})
-        shown = [train.get("error"), test.get("error"), *(train.get(name) for _, name in NC)]
-        cells = ["-" if value is None else number(value) for value in shown]
-        table.append([*(str(row["settings"][key]) for key in over), row.get("verdict") or "-", *cells])
+def _table(jobs: Sequence[_Job], rows: Sequence[Mapping[str, Any]], over: Sequence[str]) -> list[list[str]]:
+    """A line a run; of several arms a run shows its claim alone."""
+    table = [[*over, "claim", *ENDS]]
+    for job, row in zip(jobs, rows, strict=True):
+        cells = ends(last_rows(RunFolder(job.folder))) if RunFolder(job.folder).exists() else ["-"] * len(ENDS)
+        table.append([*(str(row["settings"][key]) for key in over), row["verdict"] or row["status"], *cells])
     return table
 
 
