@@ -4,12 +4,15 @@ import json
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import pytest
 
 from collapselab.cli import main
+from collapselab.records.store import RunFolder
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -65,3 +68,21 @@ def test_the_example_of_an_own_training_loop(capsys):
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
     assert [row[0] for row in rows] == ["1", "2", "5", "10", "20"]
     assert float(rows[-1][1]) < float(rows[0][1])  # NC1 falls
+
+
+@pytest.mark.slow
+def test_the_example_of_own_parts(tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    folder = tmp_path / "run"
+    # In a process of its own: what it declares would stand in the registries of all other tests.
+    script = ROOT / "examples" / "own_parts.py"
+    code = f"import runpy; runpy.run_path({str(script)!r})['main']({str(folder)!r}, epochs=3)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=250)
+    assert done.returncode == 0, done.stderr
+    assert "{'name': 'poly1', 'epsilon': 1.0} {'name': 'layer_norm_mlp', 'width': 128, 'depth': 3}" in done.stdout
+    # What is kept can be read where the names mean nothing.
+    for verb in ("report", "cite"):
+        assert main([verb, str(folder)]) == 0
+    assert "papyan2020" in capsys.readouterr().out
+    stages = {"", "flatten", "layer1", "layer2", "layer3"}
+    assert {row.layer for row in RunFolder(folder).observations()} == stages
