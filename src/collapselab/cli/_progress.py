@@ -76,6 +76,7 @@ class Lines:
         self._stream = stream
         self._total = 0
         self._several = False
+        self._last: tuple[str, int] | None = None
 
     def __call__(self, event: "Started | EpochDone | Observed | Finished") -> None:
         """Print a line if something was measured.
@@ -91,6 +92,9 @@ class Lines:
         elif isinstance(event, Observed) and _shown(event.observation):
             row = event.observation
             when = f"{row.arm}, epoch {row.epoch}" if self._several else f"epoch {row.epoch}/{self._total}"
+            if (row.arm, row.epoch) == self._last:  # measured within an epoch
+                when += f", step {row.step}"
+            self._last = (row.arm, row.epoch)
             print(f"{when}  {numbers(row)}", file=self._stream, flush=True)
 
     def close(self) -> None:

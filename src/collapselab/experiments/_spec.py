@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from collapselab.core.registry import Registry
@@ -77,7 +78,9 @@ class Experiment:
         return (inspect.getdoc(self.cls) or "").split("\n\n")[0].replace("\n", " ")
 
 
-REGISTRY: Registry[Experiment] = Registry("experiment", package="collapselab.experiments.recipes")
+REGISTRY: Registry[Experiment] = Registry(
+    "experiment", package="collapselab.experiments.recipes", order=attrgetter("name")
+)
 
 C = TypeVar("C")
 

@@ -143,7 +143,7 @@ class FixedHead:
             statement = "One seed has no interval; at least 2 are needed."
             return Verdict(state="inconclusive", statement=statement, figures=figures)
         differences = [fixed - learnt for fixed, learnt in zip(accuracy[FIXED], accuracy[LEARNABLE], strict=True)]
-        mean, half = mean_and_half_width(differences)
+        mean, half = mean_and_half_width([round(difference, 12) for difference in differences])  # of fractions
         saved = 1 - counts[FIXED] / counts[LEARNABLE]
         figures |= {"difference": mean, "difference_half_width_95": half, "parameters_saved": saved}
         low, high = mean - half, mean + half
