@@ -1,4 +1,4 @@
-"""Pages made at build time: one for each family of metrics, the table of all, the bibliography, the packages."""
+"""Pages made at build time: one for each family of metrics, the table of all, the bibliography, parts, packages."""
 
 import html
 import importlib
@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from parts import barless, parts_page
 from sphinx.application import Sphinx
 
 PACKAGES = (
@@ -26,6 +27,7 @@ def _write_pages(app: Sphinx) -> None:
     folder = Path(app.srcdir) / "reference" / "generated"
     folder.mkdir(parents=True, exist_ok=True)
     pages = {"metrics": _metrics_page(), "conventions": _conventions_page(), "bibliography": _bibliography_page()}
+    pages["parts"] = parts_page()
     pages |= {f"collapselab.{name}": _package_page(f"collapselab.{name}") for name in PACKAGES}
     for old in folder.glob("*.md"):
         if old.stem not in pages:
@@ -60,16 +62,11 @@ is reported as absent, with the reason.
 
 def _overview(metrics: list[Any]) -> str:
     rows = [
-        f"| {{py:func}}`{m.name} <{m.fn.__module__}.{m.name}>` | ${_barless(m.symbol)}$ | {_limit(m)} | {_range(m)} "
+        f"| {{py:func}}`{m.name} <{m.fn.__module__}.{m.name}>` | ${barless(m.symbol)}$ | {_limit(m)} | {_range(m)} "
         f"| {', '.join(m.needs) or '—'} | [{m.source}](#{m.source}) |"
         for m in metrics
     ]
     return "\n".join(["| key | symbol | at collapse | range | needs | source |", "|---|---|---|---|---|---|", *rows])
-
-
-def _barless(latex: str) -> str:
-    """The formula without the character that separates the cells of a table."""
-    return latex.replace(r"\|", r"\Vert ").replace("|", r"\vert ")
 
 
 def _card(metric: Any) -> str:
