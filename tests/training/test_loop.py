@@ -306,6 +306,24 @@ def test_stop_without_errors(in_a_row: int) -> None:
     assert sum(error > 0 for error in errors) > 3
 
 
+@pytest.mark.parametrize("name", ["lbfgs", "gradient_flow"])
+def test_an_optimiser_that_looks_at_nothing_makes_no_errors_vanish(name: str) -> None:
+    """At rest there is no gradient to compute; with so much decay the minimum has errors."""
+    optimiser = OPTIMISERS[name].make(weight_decay=1.0)
+    one = training(noisy=False, norm=False, optimiser=optimiser, epochs=60, stop=Stop(zero_error_epochs=3))
+    for _ in one.steps():
+        assert not one.stopped
+    assert int((one.watched.look(one.data.train.x).logits.argmax(1) != one.data.train.y).sum()) > 0
+
+
+def test_noise_of_the_optimiser_leaves_the_order_as_it_was() -> None:
+    orders = []
+    for name in ("sgd", "parameter_noise"):
+        one = training(optimiser=OPTIMISERS[name].make(), epochs=3)
+        orders.append([one.rows[0].tolist() for _ in one.steps()])
+    assert orders[0] == orders[1]
+
+
 def test_stop_rules_are_checked() -> None:
     with pytest.raises(InputError, match="zero_error_epochs must be an integer of at least 1, got 0"):
         Stop(zero_error_epochs=0)
@@ -365,7 +383,7 @@ def test_a_device_or_processes() -> None:
     one = training()
     for places in ({}, {"device": torch.device("cpu"), "fabric": one.fabric}):
         with pytest.raises(InputError, match="device must be given where fabric is not, and only there"):
-            Training(one.network, one.data, one.plan, order=one.generator, **places)
+            Training(one.network, one.data, one.plan, order=torch.Generator(), **places)
 
 
 class Deep(Loss):

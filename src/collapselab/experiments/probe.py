@@ -273,7 +273,8 @@ def _why(training: Training, loss: float | None) -> str:
     if rule.loss_below is not None and loss is not None and loss < rule.loss_below:
         return f"its mean loss in train mode, {loss:.4g}, fell below {rule.loss_below:g}"
     epochs = "1 epoch" if rule.zero_error_epochs == 1 else f"{rule.zero_error_epochs} epochs in a row"
-    return f"no training error for {epochs}, counted in train mode"
+    mode = "eval" if training.plan.optimiser.full_batch else "train"
+    return f"no training error for {epochs}, counted in {mode} mode"
 
 
 def observed(

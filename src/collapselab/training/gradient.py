@@ -41,7 +41,8 @@ class Gradient:
         self.watched = Watched(network, layers_of(plan))
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.generator = torch.Generator().manual_seed(child_seed(seed, "augmentation"))
-        self.counts_errors = plan.stop.zero_error_epochs is not None
+        # An optimiser of the whole set may look at it first somewhere on its way, or not at all where it is at rest.
+        self.counts_errors = plan.stop.zero_error_epochs is not None and not plan.optimiser.full_batch
         self.wrong = torch.zeros((), dtype=torch.int64, device=fabric.device)
         self._network, self._train, self._plan, self._fabric = network, data.train, plan, fabric
         self._joint = JointGradient(network, fabric) if fabric.world_size > 1 else None

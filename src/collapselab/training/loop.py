@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from collapselab.core.errors import InputError, NotConverged
+from collapselab.core.random import child_seed
 from collapselab.training.data import Splits
 from collapselab.training.data._samples import EVALUATION_BATCH
 from collapselab.training.gradient import Gradient
@@ -57,7 +58,7 @@ class Training:
         network: The network, freshly initialised; it is moved, and in several processes given the weights of the first.
         data: Training and test data, the same in all processes.
         plan: How to train.
-        order: On the CPU; decides the order of the samples in each epoch, and its seed the augmentation.
+        order: On the CPU; decides the order of the samples in each epoch, and its seed all that is random besides.
         device: Where to compute, in this process alone.
         fabric: The processes instead, as `processes.launch` makes them.
 
@@ -72,7 +73,7 @@ class Training:
         learning_rate: Rate of the last step; None before the first.
         stopped: Whether a stop rule has ended the training.
         rows: Minibatches of the last step.
-        generator: What `order` was.
+        generator: On the CPU; where the optimiser draws noise from.
     """
 
     def __init__(
@@ -89,7 +90,6 @@ class Training:
             raise InputError("device must be given where fabric is not, and only there")
         self.fabric: Processes = Alone(device) if fabric is None else fabric  # pyright: ignore[reportArgumentType]
         self.plan = plan
-        self.generator = order
         self._labels = data.train.y.cpu()
         self._num_classes = data.num_classes
         self._batches = plan.batches(self._epoch_size())
@@ -97,6 +97,8 @@ class Training:
         require_possible(self.network, plan, self.fabric)
         self.data = converted(data.to(self.fabric.device), plan)
         same_start(self.network, order, self.fabric)
+        self._order_generator = order
+        self.generator = torch.Generator().manual_seed(child_seed(order.initial_seed(), "noise of the optimiser"))
         self._optimiser = plan.optimiser.build(parameter_groups(self.network, plan.decay_on))
         self._gradient = Gradient(self.network, self.data, plan, self.fabric, seed=order.initial_seed())
         self.watched = self._gradient.watched
@@ -166,8 +168,8 @@ class Training:
 
     def _one_order(self) -> Tensor:
         if self.plan.balance is not None:
-            return self.plan.balance.order(self._labels, self._num_classes, self.generator)
-        return torch.randperm(len(self._labels), generator=self.generator)
+            return self.plan.balance.order(self._labels, self._num_classes, self._order_generator)
+        return torch.randperm(len(self._labels), generator=self._order_generator)
 
     def _set_order(self, order: Tensor) -> None:
         """Keep the order of an epoch here and on the device: moved with each batch, every step would wait for it."""
@@ -243,10 +245,16 @@ class Training:
         self._batch = 0
         require_finite(loss, epoch=self.epoch, learning_rate=rate)
         self.plan.optimiser.end_epoch(self, self._optimiser)
-        if self._gradient.counts_errors:
-            self._clean_epochs = 0 if int(self._gradient.wrong) else self._clean_epochs + 1
+        if self.plan.stop.zero_error_epochs is not None:
+            self._clean_epochs = 0 if self._errors() else self._clean_epochs + 1
         self.stopped = self.plan.stop.applies(clean_epochs=self._clean_epochs, loss=loss)
         return Progress(self.epoch, self.step, loss, rate, last=self.done)
+
+    def _errors(self) -> int:
+        """Wrong training samples of the epoch that is complete."""
+        if self._gradient.counts_errors:
+            return int(self._gradient.wrong)
+        return int(self.evaluate(lambda outputs, y: (outputs.logits.argmax(1) != y).long()).sum())
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the training depends on, as tensors and numbers.
@@ -267,7 +275,8 @@ class Training:
             "seen": self._seen,
             "network": dict(self.network.state_dict()),
             "optimiser": self._optimiser.state_dict(),
-            "order_generator": self.generator.get_state(),
+            "order_generator": self._order_generator.get_state(),
+            "noise_generator": self.generator.get_state(),
             "augmentation_generator": self._gradient.generator.get_state(),
             "global_generator": torch.get_rng_state(),
             "cuda_generator": (
@@ -291,7 +300,8 @@ class Training:
         self._seen = state["seen"]
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))  # it would go on in the tensors given
-        self.generator.set_state(state["order_generator"])
+        self._order_generator.set_state(state["order_generator"])
+        self.generator.set_state(state["noise_generator"])
         self._gradient.generator.set_state(state["augmentation_generator"])
         torch.set_rng_state(state["global_generator"])
         if state["cuda_generator"] is not None and device.type == "cuda":

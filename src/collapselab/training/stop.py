@@ -11,7 +11,8 @@ class Stop:
 
     Attributes:
         zero_error_epochs: End after so many epochs in a row in which every training sample was classified correctly
-            when its turn came, in train mode; None for never.
+            when its turn came, in train mode; or, with an optimiser of the whole training set, at the end of the epoch,
+            in eval mode. None for never.
         loss_below: End after the first epoch whose mean training loss, in train mode, is below this; None for never.
     """
 
