@@ -106,9 +106,7 @@ def _asked(
     metrics: Sequence[str] | None, num_classes: Any, ignore_index: Any, again: Any, memory_budget: Any
 ) -> _Asked:
     chosen = select(metrics)
-    known = ("auto", "memory", "memory-map", "replay")
-    if again not in known:
-        raise InputError(f"features_again must be one of {', '.join(known)}, got {again!r}")
+    checks.one_of(again, "features_again", ("auto", "memory", "memory-map", "replay"))
     if ignore_index is not None and (isinstance(ignore_index, bool) or not isinstance(ignore_index, int)):
         raise InputError(f"ignore_index must be an integer or None, got {ignore_index!r}")
     wanted = Wanted(

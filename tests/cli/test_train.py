@@ -90,7 +90,7 @@ BAD = [
     (["--loss.gamma", "2"], "--loss.gamma: loss cross_entropy has no such setting; it has none"),
     (["--network.width", "[8]"], "--network.width: network mlp has no such setting; did you mean widths?"),
     (["--penalty", "decay"], "--penalty: no penalty is called 'decay'"),
-    (["--optimiser.momentum", "1.5"], "momentum must lie in [0, 1), got 1.5"),
+    (["--optimiser.momentum", "1.5"], "momentum must be a finite number of at least 0 and below 1, got 1.5"),
     (["--optimiser.learning_rate", "fast"], "--optimiser.learning_rate: expected a finite number, got fast"),
     (["--epochs", "0"], "epochs must be an integer of at least 1, got 0"),
     (["--loss"], "--loss needs a value, got none"),

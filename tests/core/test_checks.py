@@ -150,3 +150,23 @@ def test_bounds_are_named():
         checks.real(0.4, "x", at_least=0.5)
     with pytest.raises(InputError, match="x must be a finite number, got 'a'"):
         checks.real("a", "x")
+    for value in (1, -0.5, "a"):
+        with pytest.raises(InputError, match=f"x must be a finite number of at least 0 and below 1, got {value!r}"):
+            checks.real(value, "x", at_least=0, below=1)
+    with pytest.raises(InputError, match=r"x must be a finite number above 0 and at most 1, got 1\.5"):
+        checks.real(1.5, "x", above=0, at_most=1)
+    assert checks.real(1, "x", above=0, at_most=1) == 1.0
+
+
+@pytest.mark.parametrize("value", [0, 1, None, "true", np.bool_(True)])
+def test_what_is_no_flag(value):
+    with pytest.raises(InputError, match="f must be true or false, got"):
+        checks.flag(value, "f")
+    assert checks.flag(True, "f") is True
+
+
+@pytest.mark.parametrize("value", [True, 3, "1", None, [1]])
+def test_what_is_none_of_a_few(value):
+    with pytest.raises(InputError, match="depth must be one of 1, 2, got"):
+        checks.one_of(value, "depth", (1, 2))
+    assert checks.one_of(2, "depth", (1, 2)) == 2

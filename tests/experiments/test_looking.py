@@ -160,7 +160,7 @@ def test_training_flags_are_put_back_after_an_error() -> None:
     [
         ({"layers": ("nowhere",)}, "layers must be stages of the body, .*, got 'nowhere'"),
         ({"layers": "*"}, r"layers must be a tuple of names, got the string '\*'"),
-        ({"pooling": "max"}, "pooling must be mean or flatten, got 'max'"),
+        ({"pooling": "max"}, "pooling must be one of mean, flatten, got 'max'"),
         ({"metrics": ["nc9"]}, "no metric is called 'nc9'"),
     ],
 )

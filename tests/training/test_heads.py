@@ -342,6 +342,7 @@ def test_reserved_classes_have_logits_and_no_samples(make: Callable[..., FixedHe
         (lambda: SimplexETF().build(3, 1), "num_classes must be an integer of at least 2, got 1"),
         (lambda: SimplexETF(scale=0), "scale must be a finite number above 0, got 0"),
         (lambda: SimplexETF(bias="yes"), "bias must be true or false, got 'yes'"),  # pyright: ignore
+        (lambda: Learnable(bias="no"), "bias must be true or false, got 'no'"),  # pyright: ignore
         (lambda: SimplexETF(reserve=1.5), "reserve must be an integer of at least 2, got 1.5"),  # pyright: ignore
         (lambda: SimplexETF(orientation="up"), "orientation must be one of axes, blocks, random, got 'up'"),  # pyright: ignore
         (lambda: Cube(orientation="blocks"), "orientation must be one of axes, random, got 'blocks'"),  # pyright: ignore

@@ -122,18 +122,18 @@ def test_peak_of_a_triangle() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: CosineSchedule(final=-0.1), "final must be a finite number of at least 0.0, got -0.1"),
-        (lambda: CosineSchedule(final=1.5), "final must be at most 1, got 1.5"),
-        (lambda: Exponential(final=0), "final must be a finite number above 0, got 0"),
+        (lambda: CosineSchedule(final=-0.1), "final must be a finite number of at least 0 and at most 1, got -0.1"),
+        (lambda: CosineSchedule(final=1.5), "final must be a finite number of at least 0 and at most 1, got 1.5"),
+        (lambda: Exponential(final=0), "final must be a finite number above 0 and at most 1, got 0"),
         (lambda: Polynomial(power=0), "power must be a finite number above 0, got 0"),
         (lambda: Polynomial(final="0"), "final must be a finite number"),  # pyright: ignore[reportArgumentType]
-        (lambda: Triangle(peak=0), "peak must be a finite number above 0, got 0"),
-        (lambda: Triangle(peak=1), "peak must lie between 0 and 1, got 1"),
-        (lambda: Triangle(peak=1.5), "peak must be at most 1, got 1.5"),
-        (lambda: Triangle(start=2), "start must be at most 1, got 2"),
+        (lambda: Triangle(peak=0), "peak must be a finite number above 0 and below 1, got 0"),
+        (lambda: Triangle(peak=1), "peak must be a finite number above 0 and below 1, got 1"),
+        (lambda: Triangle(peak=1.5), "peak must be a finite number above 0 and below 1, got 1.5"),
+        (lambda: Triangle(start=2), "start must be a finite number of at least 0 and at most 1, got 2"),
         (lambda: Triangle(final=math.nan), "final must be a finite number"),
         (lambda: StepSchedule((0.5, 0.2)), "milestones must ascend"),
-        (lambda: StepSchedule((0.5, 1.0)), "must lie between 0 and 1, got 1.0"),
+        (lambda: StepSchedule((0.5, 1.0)), "must be a finite number above 0 and below 1, got 1.0"),
     ],
 )
 def test_refusals(make: Callable[[], Schedule], message: str) -> None:

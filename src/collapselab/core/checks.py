@@ -1,6 +1,7 @@
 """Boundary checks: raw arguments in, clean ones out, or an `InputError` naming argument, expectation and what came."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -179,23 +180,80 @@ def whole(value: Any, name: str, *, at_least: int) -> int:
     return int(value)
 
 
-def real(value: Any, name: str, *, above: float | None = None, at_least: float | None = None) -> float:
-    """A finite number with a lower bound.
+def real(
+    value: Any,
+    name: str,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> float:
+    """A finite number within bounds.
 
     Args:
         value: What the caller gave.
         name: Its name in messages.
-        above: Bound that is itself not allowed.
-        at_least: Bound that is itself allowed.
+        above: Lower bound that is itself not allowed.
+        at_least: Lower bound that is itself allowed.
+        below: Upper bound that is itself not allowed.
+        at_most: Upper bound that is itself allowed.
 
     Returns:
         The number.
 
     Raises:
-        InputError: If it is no finite number or too small.
+        InputError: If it is no finite number, too small or too large.
     """
-    bound = f" above {above}" if above is not None else f" of at least {at_least}" if at_least is not None else ""
     good = isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(np.isfinite(value))
-    if not good or (above is not None and not value > above) or (at_least is not None and not value >= at_least):
-        raise InputError(f"{name} must be a finite number{bound}, got {value!r}")
+    bounds = []
+    for words, bound, holds in (
+        ("above", above, operator.gt),
+        ("of at least", at_least, operator.ge),
+        ("below", below, operator.lt),
+        ("at most", at_most, operator.le),
+    ):
+        if bound is not None:
+            bounds.append(f"{'and ' if bounds else ''}{words} {bound}")
+            good = good and bool(holds(value, bound))
+    if not good:
+        raise InputError(f"{name} must be {' '.join(['a finite number', *bounds])}, got {value!r}")
     return float(value)
+
+
+def flag(value: Any, name: str) -> bool:
+    """True or false.
+
+    Args:
+        value: What the caller gave.
+        name: Its name in messages.
+
+    Returns:
+        The flag.
+
+    Raises:
+        InputError: If it is anything else, 0 and 1 included.
+    """
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be true or false, got {value!r}")
+    return value
+
+
+def one_of(value: Any, name: str, known: Iterable[Any]) -> Any:
+    """One of a few values.
+
+    Args:
+        value: What the caller gave.
+        name: Its name in messages.
+        known: What it may be.
+
+    Returns:
+        The value.
+
+    Raises:
+        InputError: If it is something else; True is not 1 here.
+    """
+    known = tuple(known)
+    if isinstance(value, bool) or value not in known:
+        raise InputError(f"{name} must be one of {', '.join(map(str, known))}, got {value!r}")
+    return value

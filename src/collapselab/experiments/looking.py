@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from collapselab.core import checks
 from collapselab.core.errors import InputError, UndefinedMetric
 from collapselab.evidence import ClassStats, LinearHead, OnlineStats
 from collapselab.evidence.caching import FeatureCache
@@ -55,8 +56,7 @@ class Places:
         """Check the fields."""
         if isinstance(self.layers, str):
             raise InputError(f"layers must be a tuple of names, got the string {self.layers!r}")
-        if self.pooling not in ("mean", "flatten"):
-            raise InputError(f"pooling must be mean or flatten, got {self.pooling!r}")
+        checks.one_of(self.pooling, "pooling", get_args(Pooling))
 
     def stages(self, training: Training) -> tuple[str, ...]:
         """The stages of a network that are measured.

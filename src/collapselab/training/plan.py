@@ -72,11 +72,9 @@ class Plan:
             ("decay_on", ("all", "weights", "head")),
             ("precision", ("float32", "bfloat16", "float64")),
         ):
-            if getattr(self, name) not in known:
-                raise InputError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+            checks.one_of(getattr(self, name), name, known)
         for name in ("drop_last", "channels_last", "sync_batch_norm"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} must be true or false, got {getattr(self, name)!r}")
+            checks.flag(getattr(self, name), name)
         if self.clip_norm is not None:
             checks.real(self.clip_norm, "clip_norm", above=0)
         if self.micro_batch is not None:

@@ -10,6 +10,7 @@ from torch import Tensor, distributed, nn
 
 from collapselab.core.errors import InputError
 from collapselab.evidence import ClassStats
+from collapselab.training.heads import Centring
 
 
 class Processes(Protocol):
@@ -164,7 +165,7 @@ class JointGradient:
         self._statistics = [
             buffer
             for module in network.modules()
-            if isinstance(module, nn.modules.batchnorm._NormBase)
+            if isinstance(module, (nn.modules.batchnorm._NormBase, Centring))
             for buffer in module.buffers(recurse=False)
         ]
         self._before: list[Tensor | None] = []

@@ -92,7 +92,7 @@ def test_empty_class(generator: torch.Generator) -> None:
     [
         ({"oversample": 1}, "oversample must be true or false, got 1"),
         ({"class_weights": "sqrt"}, "class_weights must be one of none, inverse, effective, got 'sqrt'"),
-        ({"beta": 1.0}, "beta must be below 1, got 1.0"),
+        ({"beta": 1.0}, "beta must be a finite number of at least 0 and below 1, got 1.0"),
         ({"beta": -0.1}, "beta must be a finite number of at least 0"),
         ({"oversample": True, "class_weights": "inverse"}, "class_weights must be none with oversampling, got inverse"),
     ],

@@ -78,7 +78,7 @@ def test_one_class(tmp_path: Path, generator: torch.Generator) -> None:
         ({"path": ""}, "path must name a file of features, got ''"),
         ({"path": "a.npz", "test_path": ""}, "test_path must name a file of features, got ''"),
         ({"path": "a.npz", "test_part": 0}, "test_part must be a finite number above 0"),
-        ({"path": "a.npz", "test_part": 1.0}, "test_part must be below 1, got 1.0"),
+        ({"path": "a.npz", "test_part": 1.0}, "test_part must be a finite number above 0 and below 1, got 1.0"),
     ],
 )
 def test_bad_settings(settings: dict[str, object], message: str) -> None:

@@ -104,7 +104,7 @@ def test_nothing_is_changed_by_default(generator: torch.Generator) -> None:
     ("settings", "message"),
     [
         ({"noise": -0.1}, "noise must be a finite number of at least 0"),
-        ({"noise": 1.1}, "noise must be at most 1, got 1.1"),
+        ({"noise": 1.1}, "noise must be a finite number of at least 0 and at most 1, got 1.1"),
         ({"noise": 0.1, "random": True}, "noise must be 0 with random labels, got 0.1"),
         ({"random": "yes"}, "random must be true or false, got 'yes'"),
         ({"coarse": 1}, "coarse must be an integer of at least 2, got 1"),

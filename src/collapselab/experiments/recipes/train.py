@@ -113,8 +113,7 @@ class Train:
         checks.whole(self.measurements, "measurements", at_least=1)
         checks.whole(self.seed, "seed", at_least=0)
         for name, known in (("clock", ("epochs", "steps")), ("pooling", ("mean", "flatten"))):
-            if getattr(self, name) not in known:
-                raise InputError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+            checks.one_of(getattr(self, name), name, known)
         if not isinstance(self.layers, tuple) or not all(isinstance(name, str) for name in self.layers):
             raise InputError(f"layers must be names of stages of the network, got {self.layers!r}")
         self._plan()

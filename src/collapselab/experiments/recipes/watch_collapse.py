@@ -95,18 +95,17 @@ class WatchCollapse:
     def __post_init__(self) -> None:
         """Check the fields and fill in what depends on the data set and the network."""
         for name, known in (("data", _DATA), ("network", _NETWORKS), ("loss", _LOSSES)):
-            if getattr(self, name) not in known:
-                raise InputError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+            checks.one_of(getattr(self, name), name, known)
         data, network = _DATA[self.data], _NETWORKS[self.network]
         if self.widths is None:
             object.__setattr__(self, "widths", network.default_widths)
         if self.samples_per_class is None:
             object.__setattr__(self, "samples_per_class", data.default_per_class)
         checks.whole(self.measurements, "measurements", at_least=1)
+        checks.real(self.milestone_factor, "milestone_factor", above=0)
         checks.whole(self.seed, "seed", at_least=0)
         for name in ("drop_last", "batch_norm"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} must be true or false, got {getattr(self, name)!r}")
+            checks.flag(getattr(self, name), name)
         self._network()
         samples = self._data().samples_per_class * data.num_classes
         self._plan().batches(samples)

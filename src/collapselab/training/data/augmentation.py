@@ -89,10 +89,8 @@ class Augmentation:
         for name in ("crop", "cutout", "shift"):
             checks.whole(getattr(self, name), name, at_least=0)
         checks.real(self.noise, "noise", at_least=0)
-        if self.padding not in ("zero", "reflect"):
-            raise InputError(f"padding must be one of zero, reflect, got {self.padding!r}")
-        if not isinstance(self.flip, bool):
-            raise InputError(f"flip must be true or false, got {self.flip!r}")
+        checks.one_of(self.padding, "padding", ("zero", "reflect"))
+        checks.flag(self.flip, "flip")
 
     @property
     def none(self) -> bool:

@@ -29,12 +29,9 @@ class Balance:
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        if not isinstance(self.oversample, bool):
-            raise InputError(f"oversample must be true or false, got {self.oversample!r}")
-        if self.class_weights not in ("none", "inverse", "effective"):
-            raise InputError(f"class_weights must be one of none, inverse, effective, got {self.class_weights!r}")
-        if checks.real(self.beta, "beta", at_least=0) >= 1:
-            raise InputError(f"beta must be below 1, got {self.beta!r}")
+        checks.flag(self.oversample, "oversample")
+        checks.one_of(self.class_weights, "class_weights", ("none", "inverse", "effective"))
+        checks.real(self.beta, "beta", at_least=0, below=1)
         if self.oversample and self.class_weights != "none":
             raise InputError(f"class_weights must be none with oversampling, got {self.class_weights}")
 

@@ -40,8 +40,7 @@ class FeatureDump(DataSet):
             value = getattr(self, name)
             if not (isinstance(value, str) and value) and not (name == "test_path" and value is None):
                 raise InputError(f"{name} must name a file of features, got {value!r}")
-        if checks.real(self.test_part, "test_part", above=0) >= 1:
-            raise InputError(f"test_part must be below 1, got {self.test_part!r}")
+        checks.real(self.test_part, "test_part", above=0, below=1)
 
     def load(self, generator: torch.Generator) -> Splits:
         """The features as (n, d).

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from collapselab.core import checks
-from collapselab.core.errors import InputError
 from collapselab.core.random import child_seed
 from collapselab.geometry import orthogonal_frame, simplex_etf
 from collapselab.training.data._made import shuffled, standardised, streams
@@ -45,8 +44,7 @@ class Gaussian(DataSet):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        if self.means not in ("simplex", "orthogonal", "random"):
-            raise InputError(f"means must be one of simplex, orthogonal, random, got {self.means!r}")
+        checks.one_of(self.means, "means", ("simplex", "orthogonal", "random"))
         checks.whole(self.num_classes, "num_classes", at_least=2)
         least = {"simplex": self.num_classes - 1, "orthogonal": self.num_classes, "random": 1}[self.means]
         checks.whole(self.num_features, f"num_features of {self.means} means", at_least=least)

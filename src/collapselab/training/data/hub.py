@@ -78,8 +78,7 @@ class Hub(DataSet):
             if getattr(self, name) is not None:
                 checks.whole(getattr(self, name), name, at_least=1)
         checks.real(self.memory_gb, "memory_gb", at_least=0)
-        if self.colour not in ("as_is", "grey", "rgb"):
-            raise InputError(f"colour must be one of as_is, grey, rgb, got {self.colour!r}")
+        checks.one_of(self.colour, "colour", ("as_is", "grey", "rgb"))
         if (self.mean is None) != (self.sd is None) or len(self.mean or ()) != len(self.sd or ()):
             raise InputError(f"mean and sd must be given together, one for each channel, got {self.mean}, {self.sd}")
         for value in self.mean or ():

@@ -31,8 +31,7 @@ class Imbalance:
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        if self.profile not in ("none", "step", "exponential"):
-            raise InputError(f"profile must be one of none, step, exponential, got {self.profile!r}")
+        checks.one_of(self.profile, "profile", ("none", "step", "exponential"))
         ratio = checks.real(self.ratio, "ratio", at_least=1)
         if self.profile == "none" and ratio > 1:
             raise InputError(f"profile must be step or exponential where ratio is above 1, got none with {ratio:g}")

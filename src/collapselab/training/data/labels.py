@@ -31,10 +31,8 @@ class Labels:
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        if checks.real(self.noise, "noise", at_least=0) > 1:
-            raise InputError(f"noise must be at most 1, got {self.noise!r}")
-        if not isinstance(self.random, bool):
-            raise InputError(f"random must be true or false, got {self.random!r}")
+        checks.real(self.noise, "noise", at_least=0, at_most=1)
+        checks.flag(self.random, "random")
         if self.random and self.noise > 0:
             raise InputError(f"noise must be 0 with random labels, got {self.noise:g}")
         if self.coarse is not None:

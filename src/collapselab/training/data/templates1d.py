@@ -50,8 +50,7 @@ class Templates1d(DataSet):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        if self.templates not in ("random", "mnist1d"):
-            raise InputError(f"templates must be one of random, mnist1d, got {self.templates!r}")
+        checks.one_of(self.templates, "templates", ("random", "mnist1d"))
         checks.whole(self.num_classes, "num_classes", at_least=2)
         if self.templates == "mnist1d" and self.num_classes > 10:
             raise InputError(f"num_classes must be at most 10 with the templates of mnist1d, got {self.num_classes}")

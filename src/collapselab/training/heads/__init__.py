@@ -1,7 +1,7 @@
 """Heads: one file each. A head is linear in the features, trained or fixed; a neck prepares features."""
 
 from collapselab.training.heads._fixed import FixedHead, FixedLinear
-from collapselab.training.heads._neck import Neck
+from collapselab.training.heads._neck import Centring, Neck
 from collapselab.training.heads._spec import HEADS, Head, head
 from collapselab.training.heads.cosine_classifier import Cosine
 from collapselab.training.heads.cube import Cube
@@ -12,6 +12,7 @@ from collapselab.training.heads.softmax_code import SoftmaxCode
 
 __all__ = [
     "HEADS",
+    "Centring",
     "Cosine",
     "Cube",
     "FixedHead",

@@ -60,8 +60,7 @@ class FixedHead(Head):
     def __post_init__(self) -> None:
         """Check the fields."""
         checks.real(self.scale, "scale", above=0)
-        if not isinstance(self.bias, bool):
-            raise InputError(f"bias must be true or false, got {self.bias!r}")
+        checks.flag(self.bias, "bias")
         if self.reserve is not None:
             checks.whole(self.reserve, "reserve", at_least=2)
 
@@ -94,20 +93,6 @@ class FixedHead(Head):
         if num_vectors < num_classes:
             raise InputError(f"reserve must be at least {num_classes}, the number of classes, got {num_vectors}")
         return FixedLinear(self.scale * self.rows(num_features, num_vectors), bias=self.bias)
-
-
-def check_orientation(orientation: object, known: tuple[str, ...]) -> None:
-    """Refuse an orientation that does not exist.
-
-    Args:
-        orientation: What the caller gave.
-        known: Those that exist.
-
-    Raises:
-        InputError: If it is none of them.
-    """
-    if orientation not in known:
-        raise InputError(f"orientation must be one of {', '.join(known)}, got {orientation!r}")
 
 
 def turned_by(orientation: str) -> torch.Generator | None:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from collapselab.core import checks
-from collapselab.core.errors import InputError
 
 Centre = Literal["none", "mean", "batch_norm"]
 
@@ -36,10 +35,8 @@ class Neck:
         """Check the fields."""
         if self.linear is not None:
             checks.whole(self.linear, "linear", at_least=1)
-        if self.centre not in get_args(Centre):
-            raise InputError(f"centre must be one of {', '.join(get_args(Centre))}, got {self.centre!r}")
-        if not isinstance(self.normalise, bool):
-            raise InputError(f"normalise must be true or false, got {self.normalise!r}")
+        checks.one_of(self.centre, "centre", get_args(Centre))
+        checks.flag(self.normalise, "normalise")
         checks.real(self.radius, "radius", above=0)
 
     def build(self, num_features: int) -> tuple[nn.Module | None, int]:

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from collapselab.core import checks
-from collapselab.core.errors import InputError
 from collapselab.training.heads._neck import of_length
 from collapselab.training.heads._spec import Head, head
 
@@ -53,8 +52,7 @@ class Cosine(Head):
     def __post_init__(self) -> None:
         """Check the fields."""
         checks.real(self.scale, "scale", above=0)
-        if not isinstance(self.bias, bool):
-            raise InputError(f"bias must be true or false, got {self.bias!r}")
+        checks.flag(self.bias, "bias")
 
     def build(self, num_features: int, num_classes: int) -> nn.Linear:
         """A new linear layer, drawn from the global generator with torch's initialisation and then scaled.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from collapselab.core import checks
 from collapselab.training.heads._spec import Head, head
 
 
@@ -17,6 +18,10 @@ class Learnable(Head):
     """
 
     bias: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        checks.flag(self.bias, "bias")
 
     def build(self, num_features: int, num_classes: int) -> nn.Linear:
         """A new linear layer with torch's initialisation, drawn from the global generator.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from collapselab.core import checks
 from collapselab.geometry import orthoplex
-from collapselab.training.heads._fixed import FixedHead, check_orientation, turned_by
+from collapselab.training.heads._fixed import FixedHead, turned_by
 from collapselab.training.heads._spec import head
 
 Orientation = Literal["axes", "random"]
@@ -35,7 +35,7 @@ class Orthoplex(FixedHead):
     def __post_init__(self) -> None:
         """Check the fields."""
         super().__post_init__()
-        check_orientation(self.orientation, get_args(Orientation))
+        checks.one_of(self.orientation, "orientation", get_args(Orientation))
 
     def rows(self, num_features: int, num_vectors: int) -> Tensor:
         """The class vectors before they are scaled.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from collapselab.core import checks
 from collapselab.geometry import softmax_code
-from collapselab.training.heads._fixed import FixedHead, check_orientation, turned_by
+from collapselab.training.heads._fixed import FixedHead, turned_by
 from collapselab.training.heads._spec import head
 
 Orientation = Literal["fixed", "random"]
@@ -40,7 +40,7 @@ class SoftmaxCode(FixedHead):
     def __post_init__(self) -> None:
         """Check the fields."""
         super().__post_init__()
-        check_orientation(self.orientation, get_args(Orientation))
+        checks.one_of(self.orientation, "orientation", get_args(Orientation))
         checks.whole(self.starts, "starts", at_least=1)
         checks.whole(self.rounds, "rounds", at_least=0)
 

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from collapselab.core import checks
-from collapselab.core.errors import InputError
 from collapselab.training.losses._spec import Loss, Outputs, loss
 
 
@@ -30,8 +29,7 @@ class LabelSmoothing(Loss):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        if checks.real(self.smoothing, "smoothing", at_least=0) >= 1:
-            raise InputError(f"smoothing must lie in [0, 1), got {self.smoothing!r}")
+        checks.real(self.smoothing, "smoothing", at_least=0, below=1)
 
     def __call__(self, outputs: Outputs, y: Tensor) -> Tensor:
         r"""$-(1-\alpha)\log p_y-\tfrac\alpha K\sum_j\log p_j$ of each sample, p the softmax of the logits.

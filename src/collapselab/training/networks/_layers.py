@@ -100,36 +100,6 @@ def check_num_features(value: object) -> None:
         checks.whole(value, "num_features", at_least=1)
 
 
-def check_flags(owner: object, *names: str) -> None:
-    """Refuse switches that are neither on nor off.
-
-    Args:
-        owner: What has them as fields.
-        names: Names of the fields.
-
-    Raises:
-        InputError: If one is not a boolean.
-    """
-    for name in names:
-        if not isinstance(getattr(owner, name), bool):
-            raise InputError(f"{name} must be true or false, got {getattr(owner, name)!r}")
-
-
-def check_among(value: object, name: str, known: tuple[object, ...]) -> None:
-    """Refuse what is not one of a few values.
-
-    Args:
-        value: What the caller gave.
-        name: Its name in messages.
-        known: What it may be.
-
-    Raises:
-        InputError: If it is something else.
-    """
-    if isinstance(value, bool) or value not in known:
-        raise InputError(f"{name} must be one of {', '.join(map(str, known))}, got {value!r}")
-
-
 def check_widths(widths: object, name: str = "widths") -> None:
     """Refuse widths that are no sequence of positive integers.
 

@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from torch import nn
 
+from collapselab.core import checks
 from collapselab.core.errors import InputError
-from collapselab.training.networks._layers import check_flags, check_widths, stages
+from collapselab.training.networks._layers import check_widths, stages
 from collapselab.training.networks._spec import Network, network
 
 
@@ -36,7 +37,9 @@ class CNN(Network):
     def __post_init__(self) -> None:
         """Check the fields."""
         check_widths(self.widths)
-        check_flags(self, "batch_norm", "bias", "last_activation")
+        checks.flag(self.batch_norm, "batch_norm")
+        checks.flag(self.bias, "bias")
+        checks.flag(self.last_activation, "last_activation")
 
     def body(self, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
         """A freshly initialised body; draws from torch's global generator.

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from collapselab.core import checks
 from collapselab.core.errors import InputError
-from collapselab.training.networks._layers import check_flags, check_num_features, check_widths, stages
+from collapselab.training.networks._layers import check_num_features, check_widths, stages
 from collapselab.training.networks._spec import Network, network
 
 # The first convolution: five wide, padded by one on each side.
@@ -39,7 +40,8 @@ class ConvNet1d(Network):
         """Check the fields."""
         check_widths(self.widths)
         check_num_features(self.num_features)
-        check_flags(self, "batch_norm", "last_activation")
+        checks.flag(self.batch_norm, "batch_norm")
+        checks.flag(self.last_activation, "last_activation")
 
     def body(self, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
         """A freshly initialised body; draws from torch's global generator.

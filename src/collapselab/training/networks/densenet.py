@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from collapselab.core import checks
 from collapselab.training.networks._layers import (
-    check_among,
-    check_flags,
     check_num_features,
     convolution,
     he_normal,
@@ -73,11 +71,11 @@ class DenseNet(Network):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        check_among(self.depth, "depth", tuple(_BLOCKS))
+        checks.one_of(self.depth, "depth", _BLOCKS)
         if self.growth is not None:
             checks.whole(self.growth, "growth", at_least=1)
         check_num_features(self.num_features)
-        check_flags(self, "last_activation")
+        checks.flag(self.last_activation, "last_activation")
 
     def body(self, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
         """A freshly initialised body; draws from torch's global generator.

@@ -7,10 +7,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from collapselab.core import extras
+from collapselab.core import checks, extras
 from collapselab.core.errors import InputError
 from collapselab.training.networks._foreign import Backbone, beheaded, check_model, projected
-from collapselab.training.networks._layers import check_among, check_num_features
+from collapselab.training.networks._layers import check_num_features
 from collapselab.training.networks._spec import Network, network
 
 
@@ -84,7 +84,7 @@ class Transformers(Network):
     def __post_init__(self) -> None:
         """Check the fields."""
         check_model(self.model, "a name on the Hugging Face hub or a local folder")
-        check_among(self.weights, "weights", ("pretrained", "random"))
+        checks.one_of(self.weights, "weights", ("pretrained", "random"))
         check_num_features(self.num_features)
 
     def body(self, shape: tuple[int, ...]) -> tuple[nn.Module, int]:

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from collapselab.training.networks._layers import check_among, check_flags, check_widths, stages
+from collapselab.core import checks
+from collapselab.training.networks._layers import check_widths, stages
 from collapselab.training.networks._spec import Network, network
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "identity": nn.Identity}
@@ -39,8 +40,10 @@ class MLP(Network):
     def __post_init__(self) -> None:
         """Check the fields."""
         check_widths(self.widths)
-        check_flags(self, "batch_norm", "bias", "last_activation")
-        check_among(self.activation, "activation", tuple(_ACTIVATIONS))
+        checks.flag(self.batch_norm, "batch_norm")
+        checks.flag(self.bias, "bias")
+        checks.flag(self.last_activation, "last_activation")
+        checks.one_of(self.activation, "activation", _ACTIVATIONS)
 
     def body(self, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
         """A freshly initialised body; draws from torch's global generator.

@@ -7,8 +7,6 @@ from torch import nn
 
 from collapselab.core import checks
 from collapselab.training.networks._layers import (
-    check_among,
-    check_flags,
     check_num_features,
     he_normal,
     image_channels,
@@ -47,10 +45,11 @@ class VGG(Network):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        check_among(self.depth, "depth", tuple(_GROUPS))
+        checks.one_of(self.depth, "depth", _GROUPS)
         checks.whole(self.width, "width", at_least=1)
         check_num_features(self.num_features)
-        check_flags(self, "batch_norm", "last_activation")
+        checks.flag(self.batch_norm, "batch_norm")
+        checks.flag(self.last_activation, "last_activation")
 
     def body(self, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
         """A freshly initialised body; draws from torch's global generator.

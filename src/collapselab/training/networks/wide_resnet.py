@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.training.networks._layers import (
-    check_flags,
     check_num_features,
     convolution,
     he_normal,
@@ -77,7 +76,7 @@ class WideResNet(Network):
             raise InputError(f"depth must be 6 n + 4 for n blocks a stage, such as 16, 22, 28, 40, got {self.depth}")
         checks.whole(self.widen, "widen", at_least=1)
         check_num_features(self.num_features)
-        check_flags(self, "last_activation")
+        checks.flag(self.last_activation, "last_activation")
 
     def body(self, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
         """A freshly initialised body; draws from torch's global generator.

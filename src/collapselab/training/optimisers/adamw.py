@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from collapselab.core import checks
-from collapselab.training.optimisers._settings import share
 from collapselab.training.optimisers._spec import Optimiser, optimiser
 
 
@@ -33,8 +32,8 @@ class AdamW(Optimiser):
     def __post_init__(self) -> None:
         """Check the fields."""
         checks.real(self.learning_rate, "learning_rate", above=0)
-        share(self.beta1, "beta1")
-        share(self.beta2, "beta2")
+        checks.real(self.beta1, "beta1", at_least=0, below=1)
+        checks.real(self.beta2, "beta2", at_least=0, below=1)
         checks.real(self.epsilon, "epsilon", above=0)
         checks.real(self.weight_decay, "weight_decay", at_least=0)
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import torch
 
 from collapselab.core import checks
-from collapselab.training.optimisers._settings import share
 from collapselab.training.optimisers._spec import Optimiser, optimiser
 
 
@@ -32,7 +31,7 @@ class GradientDescent(Optimiser):
         """Check the fields."""
         checks.real(self.learning_rate, "learning_rate", above=0)
         checks.real(self.weight_decay, "weight_decay", at_least=0)
-        share(self.momentum, "momentum")
+        checks.real(self.momentum, "momentum", at_least=0, below=1)
 
     def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
         """The optimiser.

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from collapselab.core import checks
-from collapselab.core.errors import InputError
 from collapselab.training.losses import Loss
 from collapselab.training.optimisers._closure import whole_set
+from collapselab.training.optimisers._requirements import same_loss_each_time
 from collapselab.training.optimisers._runge_kutta import PAIRS, Flow
-from collapselab.training.optimisers._settings import same_loss_each_time
 from collapselab.training.optimisers._spec import Optimiser, Work, optimiser
 
 
@@ -53,8 +52,7 @@ class GradientFlow(Optimiser):
         """
         checks.real(self.learning_rate, "learning_rate", above=0)
         checks.real(self.weight_decay, "weight_decay", at_least=0)
-        if self.method not in PAIRS:
-            raise InputError(f"method must be one of {', '.join(PAIRS)}, got {self.method!r}")
+        checks.one_of(self.method, "method", PAIRS)
         checks.real(self.relative_tolerance, "relative_tolerance", above=0)
         checks.real(self.absolute_tolerance, "absolute_tolerance", above=0)
 

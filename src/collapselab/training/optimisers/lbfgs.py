@@ -12,7 +12,7 @@ from collapselab.core import checks
 from collapselab.training.losses import Loss
 from collapselab.training.optimisers._closure import Closure, decayed, slope_of, whole_set
 from collapselab.training.optimisers._line_search import Probe, StrongWolfe, search
-from collapselab.training.optimisers._settings import same_loss_each_time
+from collapselab.training.optimisers._requirements import same_loss_each_time
 from collapselab.training.optimisers._spec import Optimiser, Work, optimiser
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from collapselab.core import checks
 from collapselab.core.errors import InputError, NotConverged
 from collapselab.training.losses import LOSSES, Loss, Outputs
-from collapselab.training.optimisers._settings import no_batch_norm
+from collapselab.training.optimisers._requirements import no_batch_norm
 from collapselab.training.optimisers._spec import Optimiser, Work, optimiser
 
 _LINEAR = -37.0  # below it log softplus(x) = x to the last bit of float64, and softplus itself is soon 0
@@ -71,8 +71,7 @@ class LossBased(Optimiser):
         """
         checks.real(self.learning_rate, "learning_rate", above=0)
         checks.real(self.increase, "increase", at_least=1)
-        if checks.real(self.decrease, "decrease", above=0) >= 1:
-            raise InputError(f"decrease must lie between 0 and 1, got {self.decrease!r}")
+        checks.real(self.decrease, "decrease", above=0, below=1)
         checks.real(self.largest_ratio, "largest_ratio", above=1)
 
     def check(

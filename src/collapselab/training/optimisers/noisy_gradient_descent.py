@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.training.losses import Loss
-from collapselab.training.optimisers._settings import no_batch_norm
+from collapselab.training.optimisers._requirements import no_batch_norm
 from collapselab.training.optimisers._spec import Optimiser, Work, optimiser
 
 

@@ -8,7 +8,6 @@ import torch
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
-from collapselab.training.optimisers._settings import flag, share
 from collapselab.training.optimisers._spec import Optimiser, optimiser
 
 
@@ -40,8 +39,8 @@ class SGD(Optimiser):
         """
         checks.real(self.learning_rate, "learning_rate", above=0)
         checks.real(self.weight_decay, "weight_decay", at_least=0)
-        share(self.momentum, "momentum")
-        if flag(self.nesterov, "nesterov") and self.momentum == 0:
+        checks.real(self.momentum, "momentum", at_least=0, below=1)
+        if checks.flag(self.nesterov, "nesterov") and self.momentum == 0:
             raise InputError(f"momentum must be above 0 where nesterov is on, got {self.momentum!r}")
 
     def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:

@@ -41,8 +41,7 @@ class NearestCentre(Penalty):
         named = isinstance(self.stages, tuple) and all(isinstance(stage, str) for stage in self.stages)
         if not named or not self.stages:
             raise InputError(f"stages must be at least one name of a child of the body, or *, got {self.stages!r}")
-        if self.pooling not in ("mean", "none"):
-            raise InputError(f"pooling must be one of mean, none, got {self.pooling!r}")
+        checks.one_of(self.pooling, "pooling", ("mean", "none"))
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from collapselab.training.schedules._part import check_share, part_done
+from collapselab.core import checks
+from collapselab.training.schedules._part import part_done
 from collapselab.training.schedules._spec import Schedule, schedule
 
 
@@ -20,7 +21,7 @@ class CosineSchedule(Schedule):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        check_share(self.final, "final")
+        checks.real(self.final, "final", at_least=0, at_most=1)
 
     def scale(self, epoch: float, *, epochs: int) -> float:
         r"""Factor on the learning rate.

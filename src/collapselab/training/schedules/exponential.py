@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from collapselab.training.schedules._part import check_share, part_done
+from collapselab.core import checks
+from collapselab.training.schedules._part import part_done
 from collapselab.training.schedules._spec import Schedule, schedule
 
 
@@ -19,7 +20,7 @@ class Exponential(Schedule):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        check_share(self.final, "final", above=0)
+        checks.real(self.final, "final", above=0, at_most=1)
 
     def scale(self, epoch: float, *, epochs: int) -> float:
         """Factor on the learning rate.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from collapselab.core import checks
-from collapselab.training.schedules._part import check_share, part_done
+from collapselab.training.schedules._part import part_done
 from collapselab.training.schedules._spec import Schedule, schedule
 
 
@@ -23,7 +23,7 @@ class Polynomial(Schedule):
     def __post_init__(self) -> None:
         """Check the fields."""
         checks.real(self.power, "power", above=0)
-        check_share(self.final, "final")
+        checks.real(self.final, "final", at_least=0, at_most=1)
 
     def scale(self, epoch: float, *, epochs: int) -> float:
         r"""Factor on the learning rate.

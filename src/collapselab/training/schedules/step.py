@@ -22,12 +22,11 @@ class StepSchedule(Schedule):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        checks.real(self.factor, "milestone_factor", above=0)
+        checks.real(self.factor, "factor", above=0)
         if not isinstance(self.milestones, tuple):
             raise InputError(f"milestones must be a sequence of numbers between 0 and 1, got {self.milestones!r}")
         for milestone in self.milestones:
-            if checks.real(milestone, "every entry of milestones", above=0) >= 1:
-                raise InputError(f"every entry of milestones must lie between 0 and 1, got {milestone!r}")
+            checks.real(milestone, "every entry of milestones", above=0, below=1)
         if list(self.milestones) != sorted(self.milestones):
             raise InputError(f"milestones must ascend, got {self.milestones!r}")
 

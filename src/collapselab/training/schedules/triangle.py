@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from collapselab.core.errors import InputError
-from collapselab.training.schedules._part import check_share, part_done
+from collapselab.core import checks
+from collapselab.training.schedules._part import part_done
 from collapselab.training.schedules._spec import Schedule, schedule
 
 
@@ -24,11 +24,9 @@ class Triangle(Schedule):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        check_share(self.peak, "peak", above=0)
-        if self.peak == 1:
-            raise InputError(f"peak must lie between 0 and 1, got {self.peak!r}")
-        check_share(self.start, "start")
-        check_share(self.final, "final")
+        checks.real(self.peak, "peak", above=0, below=1)
+        checks.real(self.start, "start", at_least=0, at_most=1)
+        checks.real(self.final, "final", at_least=0, at_most=1)
 
     def scale(self, epoch: float, *, epochs: int) -> float:
         """Factor on the learning rate.

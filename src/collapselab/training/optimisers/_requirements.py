@@ -1,48 +1,11 @@
-"""Checks that several optimisers share: of their settings, and of what they are asked to train."""
+"""What several optimisers refuse to train."""
 
 from torch import nn
 
-from collapselab.core import checks
 from collapselab.core.errors import InputError
 
 # Layers whose output for one sample depends on the others of its batch; SyncBatchNorm is among them.
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
-
-
-def share(value: float, name: str) -> float:
-    """A number in [0, 1).
-
-    Args:
-        value: What the caller gave.
-        name: Its name in messages.
-
-    Returns:
-        The number.
-
-    Raises:
-        InputError: If it lies outside.
-    """
-    if checks.real(value, name, at_least=0) >= 1:
-        raise InputError(f"{name} must lie in [0, 1), got {value!r}")
-    return float(value)
-
-
-def flag(value: bool, name: str) -> bool:
-    """True or False.
-
-    Args:
-        value: What the caller gave.
-        name: Its name in messages.
-
-    Returns:
-        The flag.
-
-    Raises:
-        InputError: If it is anything else.
-    """
-    if not isinstance(value, bool):
-        raise InputError(f"{name} must be true or false, got {value!r}")
-    return value
 
 
 def no_batch_norm(network: nn.Module, optimiser: str, *, because: str) -> None:
