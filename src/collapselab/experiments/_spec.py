@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from collapselab.core.registry import Registry
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Probe
-from collapselab.records.schema import Observation, Verdict
+from collapselab.records.schema import Chart, Observation, Verdict
 
 
 @runtime_checkable
@@ -62,6 +62,8 @@ class Experiment:
         source: Key in ``references.bib``.
         notes: Sentences a reader of its records must know.
         device: Where it runs if nobody says otherwise.
+        chart: How its runs show the claim in a picture, or what says so of a configured recipe; None where the curves
+            of every run do.
     """
 
     name: str
@@ -71,6 +73,18 @@ class Experiment:
     source: str
     notes: tuple[str, ...] = ()
     device: str = "cpu"
+    chart: Chart | Callable[[Any], Chart] | None = None
+
+    def chart_of(self, recipe: Any) -> Chart | None:
+        """How a run shows the claim in a picture.
+
+        Args:
+            recipe: The configured recipe.
+
+        Returns:
+            The picture, or None where none is declared.
+        """
+        return self.chart(recipe) if callable(self.chart) else self.chart
 
     @property
     def summary(self) -> str:
@@ -86,7 +100,13 @@ C = TypeVar("C")
 
 
 def experiment(
-    *, source: str, claim: str, title: str | None = None, notes: tuple[str, ...] = (), device: str = "cpu"
+    *,
+    source: str,
+    claim: str,
+    title: str | None = None,
+    notes: tuple[str, ...] = (),
+    device: str = "cpu",
+    chart: Chart | Callable[[Any], Chart] | None = None,
 ) -> Callable[[type[C]], type[C]]:
     """Declare a frozen dataclass as an experiment and register it.
 
@@ -96,6 +116,7 @@ def experiment(
         title: A few words for people; by default the words of the class's name.
         notes: Sentences a reader of its records must know.
         device: Where it runs if nobody says otherwise; networks of a few layers are fastest on the CPU.
+        chart: How its runs show the claim in a picture; a function of the recipe where that depends on its fields.
 
     Returns:
         A decorator that returns the class unchanged.
@@ -104,7 +125,7 @@ def experiment(
     def declare(cls: type[C]) -> type[C]:
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
         words = name.replace("-", " ").capitalize() if title is None else title
-        REGISTRY.add(name, Experiment(name, cls, words, claim, source, notes, device))
+        REGISTRY.add(name, Experiment(name, cls, words, claim, source, notes, device, chart))
         return cls
 
     return declare

@@ -145,6 +145,7 @@ def _begun(
             command=command,
         ),
         notes=entry.notes,
+        chart=entry.chart_of(experiment),
     )
     place.write(run)
     return run

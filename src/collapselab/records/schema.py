@@ -4,7 +4,7 @@ Every record is frozen, refuses unknown fields and refuses NaN and infinity: an 
 its reason.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, model_serializer, model_validator
 
@@ -248,6 +248,88 @@ class Arm(Record):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
+class Reference(Record):
+    """A value that a picture is read against, and what it is."""
+
+    value: float
+    label: str
+
+
+class Against(Record):
+    """A picture of a claim: what each arm ended with, against a number among its settings.
+
+    Attributes:
+        kind: Which picture.
+        metric: Key of a metric; ``accuracy``, ``error`` or ``loss`` of a row will do as well.
+        split: Which data.
+        over: Setting of the arms that the horizontal axis shows.
+        by: Setting with one line a value; None for a single line.
+        log_x: Whether the horizontal axis is logarithmic.
+        references: Lines to read the values against.
+        words: Words for people, by name of a setting or by value of `by`.
+    """
+
+    kind: Literal["against"] = "against"
+    metric: str
+    split: str = "train"
+    over: str
+    by: str | None = None
+    log_x: bool = False
+    references: tuple[Reference, ...] = ()
+    words: dict[str, str] = Field(default_factory=dict)
+
+
+class Paired(Record):
+    """A picture of a claim: what arms that belong together ended with, side by side, and their differences.
+
+    Attributes:
+        kind: Which picture.
+        metric: Key of a metric; ``accuracy``, ``error`` or ``loss`` of a row will do as well.
+        split: Which data.
+        over: Setting in which the arms of a pair differ; a difference is the second value minus the first, in the order
+            of the arms.
+        by: Setting that the arms of a pair share.
+        interval: Figures of the verdict with the mean difference and half the width of its confidence interval.
+        confidence: What the interval is, in a few words.
+        references: Differences to read the interval against.
+        words: Words for people, by name of a setting or by value of `over`.
+    """
+
+    kind: Literal["paired"] = "paired"
+    metric: str
+    split: str = "test"
+    over: str
+    by: str = "seed"
+    interval: tuple[str, str]
+    confidence: str = "95 % confidence interval"
+    references: tuple[Reference, ...] = ()
+    words: dict[str, str] = Field(default_factory=dict)
+
+
+class NullBand(Record):
+    """A picture of a claim: a number over training, beside the range of its values where there is nothing to find.
+
+    Attributes:
+        kind: Which picture.
+        metric: Key of a metric; ``accuracy``, ``error`` or ``loss`` of a row will do as well.
+        split: Which data.
+        null: Split whose rows hold the values to compare with.
+        part: The part of their mean that the claim speaks of, drawn as a line; None for none.
+        words: Words for people, by name of a split.
+    """
+
+    kind: Literal["null_band"] = "null_band"
+    metric: str
+    split: str = "train"
+    null: str
+    part: float | None = None
+    words: dict[str, str] = Field(default_factory=dict)
+
+
+Chart = Annotated[Against | Paired | NullBand, Field(discriminator="kind")]
+"""How a run shows its claim in a picture."""
+
+
 class Run(Record):
     """One experiment: what was asked, what it became, what it says about its claim.
 
@@ -263,6 +345,7 @@ class Run(Record):
         seconds: Wall time so far, over all sessions.
         sessions: How many times it was started or resumed.
         arms: The trainings that it compares, in their order; none in a run of one training.
+        chart: How to show the claim in a picture; None where the curves of every run do.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -281,6 +364,7 @@ class Run(Record):
     provenance: Provenance
     notes: tuple[str, ...] = ()
     arms: tuple[Arm, ...] = ()
+    chart: Chart | None = None
 
     @model_validator(mode="wrap")
     @classmethod

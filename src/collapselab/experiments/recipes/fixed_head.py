@@ -12,7 +12,7 @@ from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Case, Probe
-from collapselab.records.schema import Observation, Verdict
+from collapselab.records.schema import Observation, Paired, Reference, Verdict
 from collapselab.training import Training
 from collapselab.training.data.digits import Digits
 from collapselab.training.heads import Head, Learnable
@@ -37,6 +37,16 @@ _SHAPE = (1, 8, 8)
     ),
     title="Fix the classifier at the simplex",
     notes=("Both heads of a seed see the same split, the same order of samples and the same initial hidden layers.",),
+    chart=lambda recipe: Paired(
+        metric="accuracy",
+        over="head",
+        interval=("difference", "difference_half_width_95"),
+        references=(
+            Reference(value=-recipe.margin, label="margin of the claim"),
+            Reference(value=recipe.margin, label="margin of the claim"),
+        ),
+        words={LEARNABLE: "learnable head", FIXED: "fixed simplex head"},
+    ),
 )
 @dataclass(frozen=True)
 class FixedHead:

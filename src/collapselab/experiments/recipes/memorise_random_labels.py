@@ -14,7 +14,7 @@ from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event, Observed
 from collapselab.experiments.probe import Probe
 from collapselab.measuring import measure
-from collapselab.records.schema import Observation, Verdict
+from collapselab.records.schema import NullBand, Observation, Verdict
 from collapselab.training import Training
 from collapselab.training.data.digits import Digits
 from collapselab.training.data.labels import Labels
@@ -45,6 +45,7 @@ PART = 0.1
         "Rows of the split called permuted measure the training features at the end, each about another permutation of"
         " the labels: what NC1 is worth where labels have nothing to do with features.",
     ),
+    chart=NullBand(metric="nc1_pinv", null=PERMUTED, part=PART, words={PERMUTED: "permuted labels"}),
 )
 @dataclass(frozen=True)
 class MemoriseRandomLabels:

@@ -11,7 +11,7 @@ from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Case, Probe
-from collapselab.records.schema import Observation, Verdict
+from collapselab.records.schema import Against, Observation, Reference, Verdict
 from collapselab.training import Training
 from collapselab.training.data.balance import Balance
 from collapselab.training.data.imbalance import Imbalance
@@ -50,6 +50,17 @@ ABOUT = 0.1
         "All arms take about the same number of optimiser steps, so that epochs differ between arms.",
         "The head of the arms called fixed cannot move: that its class vectors stay apart is no finding. Whether the"
         " network learns the minority classes under it is told by their test accuracy in the figures of the verdict.",
+    ),
+    chart=lambda recipe: Against(
+        metric=METRIC,
+        over="ratio",
+        by="remedy",
+        log_x=True,
+        references=(
+            Reference(value=-1 / (recipe.num_classes - 1), label="−1/(K−1), a simplex"),
+            Reference(value=1.0, label="fallen together"),
+        ),
+        words={"ratio": "imbalance ratio R", **TITLES},
     ),
 )
 @dataclass(frozen=True)

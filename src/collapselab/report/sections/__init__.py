@@ -11,12 +11,14 @@ from collapselab.report.sections.distances import distances
 from collapselab.report.sections.explorer import explorer
 from collapselab.report.sections.geometry import geometry
 from collapselab.report.sections.headline import headline
+from collapselab.report.sections.picture import picture
 from collapselab.report.sections.table import table
 from collapselab.report.sections.training import training
 from collapselab.report.sections.undefined import undefined
 
 SECTIONS: tuple[Build, ...] = (
     headline,
+    picture,
     arms,
     collapse,
     training,

@@ -1,0 +1,209 @@
+"""What a picture of a claim is drawn from: values that trainings ended with, and the reasons where there are none."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from collapselab.records import Against, Chart, NullBand, Observation, Paired
+from collapselab.report.arms import settings_of
+from collapselab.report.view import View
+from collapselab.report.words import plain
+
+_OF_ROWS = ("accuracy", "error", "loss")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value at a place, or the reason why there is none."""
+
+    at: float
+    value: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Trail:
+    """Points that belong together.
+
+    Attributes:
+        name: For the legend.
+        points: In ascending order of their places.
+    """
+
+    name: str
+    points: tuple[Point, ...]
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Those that there are."""
+        return tuple(point.value for point in self.points if point.value is not None)
+
+
+@dataclass(frozen=True)
+class Endings:
+    """Everything that is drawn, and what is missing from it.
+
+    Attributes:
+        trails: One for each thing in the legend.
+        places: Names of the places; none where numbers name themselves.
+        gaps: Sentences on what has no value, or no place.
+    """
+
+    trails: tuple[Trail, ...]
+    places: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = field(default=())
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Of all trails."""
+        return tuple(value for trail in self.trails for value in trail.values)
+
+
+def reading(row: Observation, metric: str) -> tuple[float | None, str]:
+    """What a row says of a metric.
+
+    Args:
+        row: The row.
+        metric: Key of a metric, or ``accuracy``, ``error`` or ``loss``.
+
+    Returns:
+        The value and nothing, or None and the reason.
+    """
+    if metric == "accuracy":
+        return 1 - row.error, ""
+    if metric in _OF_ROWS:
+        return getattr(row, metric), ""
+    found = row.result.measurements.get(metric)
+    if found is None:
+        return None, f"{metric} was not measured"
+    return found.value, found.undefined or ""
+
+
+def ending(view: View, chart: Chart) -> tuple[float | None, str]:
+    """What a training ended with.
+
+    Args:
+        view: One training.
+        chart: Says which metric, on which split.
+
+    Returns:
+        The value and nothing, or None and the reason.
+    """
+    row = next((row for row in reversed(view.rows) if row.split == chart.split), None)
+    return (None, f"nothing was measured on {chart.split}") if row is None else reading(row, chart.metric)
+
+
+def endings_against(view: View, chart: Against) -> Endings:
+    """The arms along a setting.
+
+    Args:
+        view: A run with arms.
+        chart: Says which setting.
+
+    Returns:
+        One trail a value of `chart.by`; arms that differ in other settings alone share a place.
+    """
+    found: dict[str, list[Point]] = {}
+    names: dict[str, str] = {}
+    gaps = _not_begun(view)
+    for arm in view.arms:
+        settings = settings_of(arm)
+        at = settings.get(chart.over)
+        if isinstance(at, bool) or not isinstance(at, (int, float)) or (chart.log_x and at <= 0):
+            gaps.append(f"{arm.title}: its {chart.over} is {plain(at)}, which has no place on the axis")
+            continue
+        value, why = ending(arm, chart)
+        own = None if chart.by is None else settings.get(chart.by)
+        key = _key(own)
+        names[key] = chart.words.get(plain(own), plain(own)) if chart.by is not None else "all arms"
+        found.setdefault(key, []).append(Point(float(at), value, why))
+        gaps += [f"{arm.title}: {why}"] if value is None else []
+    trails = (Trail(names[key], tuple(sorted(points, key=lambda p: p.at))) for key, points in found.items())
+    return Endings(tuple(trails), gaps=tuple(gaps))
+
+
+def endings_paired(view: View, chart: Paired) -> Endings:
+    """The arms in pairs.
+
+    Args:
+        view: A run with arms.
+        chart: Says what makes a pair.
+
+    Returns:
+        One trail a value of `chart.over`, with a point at the number of each pair.
+    """
+    pairs = list(dict.fromkeys(_key(settings_of(arm).get(chart.by)) for arm in view.arms))
+    found: dict[str, list[Point]] = {}
+    names: dict[str, str] = {}
+    gaps = _not_begun(view)
+    for arm in view.arms:
+        settings = settings_of(arm)
+        own, at = settings.get(chart.over), pairs.index(_key(settings.get(chart.by)))
+        value, why = ending(arm, chart)
+        names[_key(own)] = chart.words.get(plain(own), plain(own))
+        found.setdefault(_key(own), []).append(Point(at, value, why))
+        gaps += [f"{arm.title}: {why}"] if value is None else []
+    trails = tuple(Trail(names[key], tuple(points)) for key, points in found.items())
+    return Endings(trails, tuple(plain(json.loads(key)) for key in pairs), tuple(gaps))
+
+
+def differences(found: Endings) -> Trail:
+    """The second trail minus the first, pair by pair.
+
+    Args:
+        found: What `endings_paired` made.
+
+    Returns:
+        A point for each pair that is complete; none unless there are exactly two trails.
+    """
+    if len(found.trails) != 2:
+        return Trail("", ())
+    first, second = ({p.at: p.value for p in trail.points} for trail in found.trails)
+    points = [
+        Point(at, after - before)
+        for at, before in first.items()
+        if before is not None and (after := second.get(at)) is not None
+    ]
+    return Trail(f"{found.trails[1].name} minus {found.trails[0].name}", tuple(points))
+
+
+def endings_beside_null(view: View, chart: NullBand) -> Endings:
+    """The course of a metric, and its values where there is nothing to find.
+
+    Args:
+        view: A run of one training.
+        chart: Says which splits.
+
+    Returns:
+        Two trails: over time, and the null.
+    """
+    trails, gaps = [], []
+    for split in (chart.split, chart.null):
+        rows = [row for row in view.rows if row.split == split]
+        points = [Point(view.time_of(row), *reading(row, chart.metric)) for row in rows]
+        trails.append(Trail(chart.words.get(split, split), tuple(points)))
+        gaps += _reasons(split, view.unit, points)
+        if not rows:
+            gaps.append(f"{chart.words.get(split, split)}: not measured yet")
+    return Endings(tuple(trails), gaps=tuple(gaps))
+
+
+def _reasons(split: str, unit: str, points: Sequence[Point]) -> list[str]:
+    """One sentence a reason: a long series would say the same many times."""
+    found: dict[str, list[int]] = {}
+    for point in points:
+        if point.value is None:
+            found.setdefault(point.why, []).append(int(point.at))
+    return [
+        f"{split}, {len(at)} of {len(points)} measurements between {unit}s {min(at):,} and {max(at):,}: {why}"
+        for why, at in found.items()
+    ]
+
+
+def _not_begun(view: View) -> list[str]:
+    there = {arm.arm.name for arm in view.arms if arm.arm is not None}
+    return [] if view.run is None else [f"{a.title}: not begun yet" for a in view.run.arms if a.name not in there]
+
+
+def _key(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

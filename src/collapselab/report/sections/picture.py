@@ -1,0 +1,193 @@
+"""The claim in a picture, where the run declares one."""
+
+import statistics
+from typing import Any
+
+from collapselab.records import Against, Chart, NullBand, Paired
+from collapselab.report.claim_figures import (
+    against_figure,
+    differences_figure,
+    null_figure,
+    pairs_figure,
+    sign_of_trail,
+)
+from collapselab.report.endings import (
+    Endings,
+    Trail,
+    differences,
+    endings_against,
+    endings_beside_null,
+    endings_paired,
+)
+from collapselab.report.sections._section import Panel, Section
+from collapselab.report.view import View
+from collapselab.report.words import number
+
+Words = dict[str, Any]
+
+
+def picture(view: View) -> Section | None:
+    """Make the section.
+
+    Args:
+        view: What to show.
+
+    Returns:
+        The section, or None where no picture is declared or nothing was measured yet.
+    """
+    chart = None if view.run is None or view.arm is not None else view.run.chart
+    if chart is None or not view.rows or bool(view.arms) == isinstance(chart, NullBand):
+        return None
+    if isinstance(chart, Against):
+        panels, words = _against(view, chart)
+    elif isinstance(chart, Paired):
+        panels, words = _paired(view, chart)
+    else:
+        panels, words = _null_band(view, chart)
+    return Section("picture", "The claim in a picture", "Claim", "picture.html.j2", words, panels)
+
+
+def _against(view: View, chart: Against) -> tuple[dict[str, Panel], Words]:
+    found = endings_against(view, chart)
+    title, across = _title(view, chart), chart.words.get(chart.over, chart.over)
+    said = "; ".join(
+        f"{trail.name}: {', '.join(f'{number(p.value)} at {number(p.at)}' for p in trail.points)}"
+        for trail in found.trails
+    )
+    read = ", ".join(f"{number(one.value)} ({one.label})" for one in chart.references)
+    caption = f"Last measured value of every training.{f' Dashed lines: {read}.' if read else ''}"
+    panels = {}
+    if found.values:
+        figure = against_figure(found, title=title, across=across, log_x=chart.log_x, references=chart.references)
+        panels["picture"] = Panel(figure, f"{title} against {across}. {said}.", caption, "square")
+    places = sorted({point.at for trail in found.trails for point in trail.points})
+    rows = [(number(at), [_cell(trail, at) for trail in found.trails]) for at in places]
+    return panels, _words(found, caption=f"{title} at the end", heads=[across, *_names(found)], rows=rows)
+
+
+def _paired(view: View, chart: Paired) -> tuple[dict[str, Panel], Words]:
+    found = endings_paired(view, chart)
+    away, interval = differences(found), _interval(view, chart)
+    title, across = _title(view, chart), chart.words.get(chart.by, chart.by)
+    panels = {}
+    if found.values:
+        said = "; ".join(
+            f"{trail.name}: {', '.join(f'{number(p.value)} at {found.places[int(p.at)]}' for p in trail.points)}"
+            for trail in found.trails
+        )
+        figure = pairs_figure(found, title=title, across=across)
+        caption = f"Last measured value of every training; what belongs to one {across} is joined."
+        panels["picture"] = Panel(figure, f"{title} by {across}. {said}.", caption)
+    if away.points:
+        panels["differences"] = _differences(chart, away, found, interval, title=title, across=across)
+    apart = {point.at: number(point.value) for point in away.points}
+    rows = [
+        (name, [*(_cell(trail, at) for trail in found.trails), *([apart.get(at, "–")] if away.points else [])])
+        for at, name in enumerate(found.places)
+    ]
+    heads = [across, *_names(found), *(["difference"] if away.points else [])]
+    return panels, _words(found, caption=f"{title} at the end", heads=heads, rows=rows)
+
+
+def _differences(
+    chart: Paired,
+    away: Trail,
+    found: Endings,
+    interval: tuple[float, float] | None,
+    *,
+    title: str,
+    across: str,
+) -> Panel:
+    figure = differences_figure(
+        away,
+        found.places,
+        title="difference",
+        across=across,
+        interval=interval,
+        references=chart.references,
+    )
+    caption = f"{title}, {away.name}. "
+    if interval is None:
+        caption += "The verdict holds no interval of the mean (yet)."
+    else:
+        mean, half = interval
+        # A mean of floats that cancel is not exactly 0; beside its interval it is.
+        centre = number(mean) if abs(mean) > 1e-6 * half else "0"
+        caption += f"Last: their mean {centre} with its {chart.confidence}, ± {number(half)}, from the verdict."
+    said = ", ".join(f"{number(p.value)} at {found.places[int(p.at)]}" for p in away.points)
+    return Panel(figure, f"Differences by {across}: {said}. {caption}", caption)
+
+
+def _interval(view: View, chart: Paired) -> tuple[float, float] | None:
+    """Mean and half width, as the verdict has them: the page computes no statistics of its own."""
+    figures = {} if view.run is None or view.run.verdict is None else view.run.verdict.figures
+    mean, half = (figures.get(name) for name in chart.interval)
+    if isinstance(mean, (int, float)) and isinstance(half, (int, float)):
+        return float(mean), float(half)
+    return None
+
+
+def _null_band(view: View, chart: NullBand) -> tuple[dict[str, Panel], Words]:
+    found = endings_beside_null(view, chart)
+    course, null = found.trails
+    title = _title(view, chart)
+    declared = view.declarations.get(chart.metric)
+    panels, rows = {}, []
+    if course.points:
+        last = course.points[-1]
+        rows.append(
+            (f"{chart.split}, {view.unit} {int(last.at):,}", [number(last.value) if not last.why else last.why])
+        )
+    if null.values:
+        mean = statistics.fmean(null.values)
+        rows += [
+            (f"{null.name}, lowest of {len(null.values)}", [number(min(null.values))]),
+            (f"{null.name}, mean", [number(mean)]),
+            (f"{null.name}, highest", [number(max(null.values))]),
+            *([(f"{number(chart.part)} of that mean", [number(chart.part * mean)])] if chart.part else []),
+        ]
+    if course.values:
+        figure = null_figure(
+            course,
+            null,
+            title=title,
+            split=chart.split,
+            unit=view.unit,
+            part=chart.part,
+            target=None if declared is None else declared.at_collapse,
+        )
+        said = "; ".join(f"{name}: {cells[0]}" for name, cells in rows)
+        caption = (
+            f"The line is the {chart.split} split over training. The band is the range of {null.name}, which were"
+            " measured at the end alone (points) and are drawn over all of training to compare with."
+        )
+        panels["picture"] = Panel(figure, f"{title} over {view.unit}s. {said}.", caption, "square")
+    words = _words(found, caption=f"{title} at the end", heads=["what", "value"], rows=rows)
+    return panels, words | {"legend": []}
+
+
+def _title(view: View, chart: Chart) -> str:
+    declared = view.declarations.get(chart.metric)
+    if declared is not None:
+        return f"{declared.label}, {chart.split}"
+    return f"{chart.split} {chart.metric}"
+
+
+def _names(found: Endings) -> list[str]:
+    return [trail.name for trail in found.trails]
+
+
+def _cell(trail: Trail, at: float) -> str:
+    """The values at a place; several where trainings share it."""
+    here = [point for point in trail.points if point.at == at]
+    return ", ".join("undefined" if point.value is None else number(point.value, 4) for point in here) or "–"
+
+
+def _words(found: Endings, *, caption: str, heads: list[str], rows: list[tuple[str, list[str]]]) -> Words:
+    return {
+        "legend": [sign_of_trail(at) | {"name": trail.name} for at, trail in enumerate(found.trails)],
+        "gaps": found.gaps,
+        "caption": caption,
+        "heads": heads,
+        "rows": rows,
+    }
