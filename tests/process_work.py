@@ -13,12 +13,14 @@ from collapselab.evidence import ClassStats, LabelledFeatures
 from collapselab.training import Classifier, Samples, Splits, Training
 from collapselab.training.data.augmentation import Augmentation
 from collapselab.training.data.balance import Balance
-from collapselab.training.loop import Plan, Stop
+from collapselab.training.heads import Neck
 from collapselab.training.losses import Outputs
 from collapselab.training.losses.cross_entropy import CrossEntropy
 from collapselab.training.optimisers import OPTIMISERS, Optimiser
+from collapselab.training.plan import Plan
 from collapselab.training.schedules import StepSchedule
 from collapselab.training.sharding import gathered, merged, share
+from collapselab.training.stop import Stop
 
 NUM_SAMPLES, NUM_CLASSES = 251, 5
 
@@ -67,6 +69,7 @@ def training(
     optimiser: Optimiser,
     batch_size: int = 8,
     norm: bool = False,
+    centre: bool = False,
     dropout: float = 0.0,
     augmentation: Augmentation | None = None,
     balance: Balance | None = None,
@@ -79,6 +82,7 @@ def training(
     x, y = torch.randn(31, 1, 4, generator=generator), torch.randint(0, 3, (31,), generator=generator)
     torch.manual_seed(1 + fabric.global_rank)  # other weights in each process, until they are made the same
     body = nn.Sequential(Half(), *([nn.BatchNorm1d(6)] if norm else []), nn.Dropout(dropout))
+    neck = Neck(centre="mean" if centre else "none").build(6)[0]
     plan = Plan(
         epochs=epochs,
         batch_size=batch_size,
@@ -95,7 +99,7 @@ def training(
     )
     data = Splits(Samples(x[:21], y[:21]), Samples(x[21:], y[21:]), 3)
     order = torch.Generator().manual_seed(2 + fabric.global_rank)
-    return Training(Classifier(body, nn.Linear(6, 3)), data, plan, order=order, fabric=fabric)
+    return Training(Classifier(body, nn.Linear(6, 3), neck), data, plan, order=order, fabric=fabric)
 
 
 def trained(fabric: Any, settings: dict[str, Any]) -> dict[str, Any]:
@@ -190,6 +194,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
 # Layers that look at their share alone, or draw: other weights than in one process, but the same in both.
 OWN: dict[str, dict[str, Any]] = {
     "batch norm": {"optimiser": SGD, "norm": True, "batch_size": 7},
+    "centring": {"optimiser": SGD, "centre": True, "batch_size": 7},
     "dropout": {"optimiser": SGD, "dropout": 0.5},
 }
 

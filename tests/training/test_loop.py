@@ -13,12 +13,15 @@ from collapselab.core.errors import InputError, NotConverged
 from collapselab.training import LOSSES, Classifier, Samples, Splits, Training
 from collapselab.training.data.augmentation import Augmentation
 from collapselab.training.data.balance import Balance
-from collapselab.training.loop import Plan, Stop, Watched, require_finite
+from collapselab.training.loop import require_finite
 from collapselab.training.losses import Loss, Outputs
 from collapselab.training.networks.cnn import CNN
 from collapselab.training.optimisers import OPTIMISERS, SGD
 from collapselab.training.penalties import Penalty
+from collapselab.training.plan import Plan
 from collapselab.training.schedules import StepSchedule
+from collapselab.training.stop import Stop
+from collapselab.training.watched import Watched
 from tolerances import EXACT, IDENTITY, PRECISION, REFERENCE, Relative
 
 
@@ -355,7 +358,14 @@ class Compares(Penalty):
         ({"epochs": 2.0}, "epochs must be an integer of at least 1, got 2.0"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
         ({"micro_batch": 0}, "micro_batch must be an integer of at least 1, got 0"),
-        ({"micro_batch": 2, "penalty": Compares()}, "micro_batch must be None with a loss or penalty that compares"),
+        (
+            {"micro_batch": 2, "penalty": Compares()},
+            "micro_batch must be None with a loss or penalty that compares .* got 2 with Compares",
+        ),
+        (
+            {"loss": LOSSES["mcr2"].make(), "balance": Balance(class_weights="inverse")},
+            "class_weights must be none with a loss that is one number .* got inverse with CodingRateReduction",
+        ),
         ({"clip_norm": 0.0}, r"clip_norm must be a finite number above 0, got 0\.0"),
         ({"precision": "float16"}, "precision must be one of float32, bfloat16, float64, got 'float16'"),
         ({"decay_on": "body"}, "decay_on must be one of all, weights, head, got 'body'"),

@@ -74,7 +74,8 @@ def test_the_same_training(one: dict[str, Any], two: dict[str, Any], which: str)
         if b is not None:
             IDENTITY.check(a, b)
     IDENTITY.check(found["each"], expected["each"])
-    assert found["wrong"] == expected["wrong"] > 0
+    assert found["wrong"] == expected["wrong"]
+    assert expected["wrong"] > 0 or which == "lbfgs"  # its errors are counted apart
 
 
 @pytest.mark.parametrize("which", work.OWN)

@@ -82,13 +82,19 @@ class Plan:
             if not self.separable:
                 raise InputError(
                     "micro_batch must be None with a loss or penalty that compares the samples of a batch, got"
-                    f" {self.micro_batch} with {type(self.loss).__name__}"
+                    f" {self.micro_batch} with {self.comparing}"
                 )
 
     @property
     def separable(self) -> bool:
         """Whether the loss of each sample depends on that sample alone."""
-        return self.loss.separable and (self.penalty is None or self.penalty.separable)
+        return not self.comparing
+
+    @property
+    def comparing(self) -> str:
+        """Names of the loss and the penalty, as far as they compare samples; empty where neither does."""
+        parts = (self.loss, self.penalty)
+        return " and ".join(type(part).__name__ for part in parts if part is not None and not part.separable)
 
     def rate(self, epoch: float, *, steps: int) -> float:
         """Learning rate of the next step.

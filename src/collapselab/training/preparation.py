@@ -87,10 +87,15 @@ def require_possible(network: Classifier, plan: Plan, fabric: Processes) -> None
         clipping=plan.clip_norm is not None,
         augmentation=augmentation is not None and not augmentation.none,
     )
+    if balance is not None and balance.class_weights != "none" and not plan.loss.weighable:
+        raise InputError(
+            "class_weights must be none with a loss that is one number for the whole batch, got"
+            f" {balance.class_weights} with {type(plan.loss).__name__}"
+        )
     if optimiser.full_batch and balance is not None and balance.oversample:
         raise InputError("oversample must be false with an optimiser of the whole training set; take class_weights")
     if fabric.world_size > 1 and not plan.separable:
         raise InputError(
             f"a loss or penalty that compares the samples of a batch is trained in one process, got {fabric.world_size}"
-            f" processes with {type(plan.loss).__name__}"
+            f" processes with {plan.comparing}"
         )

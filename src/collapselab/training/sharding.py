@@ -10,7 +10,7 @@ from torch import Tensor, distributed, nn
 
 from collapselab.core.errors import InputError
 from collapselab.evidence import ClassStats
-from collapselab.training.heads import Centring
+from collapselab.training.heads._neck import Centring
 
 
 class Processes(Protocol):

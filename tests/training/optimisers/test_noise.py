@@ -10,6 +10,7 @@ from torch import nn
 
 from collapselab.core.errors import InputError
 from collapselab.training import LOSSES, NETWORKS
+from collapselab.training.heads import Neck
 from collapselab.training.optimisers import SGD
 from collapselab.training.optimisers.noisy_gradient_descent import NoisyGradientDescent
 from collapselab.training.optimisers.parameter_noise import ParameterNoise
@@ -216,6 +217,9 @@ def test_noisy_gradient_descent_refuses_batches_that_matter() -> None:
     mlp = NETWORKS["mlp"].make(widths=(4,)).build((3,), 2)
     with pytest.raises(InputError, match=r"without batch normalisation, .* single samples; got BatchNorm1d at body"):
         optimiser.check(network=mlp, loss=loss, **given)
+    centred = NETWORKS["mlp"].make(widths=(4,), batch_norm=False).build((3,), 2, neck=Neck(centre="mean"))
+    with pytest.raises(InputError, match=r"single samples; got Centring at neck\.centre"):
+        optimiser.check(network=centred, loss=loss, **given)
     optimiser.check(network=NETWORKS["mlp"].make(widths=(4,), batch_norm=False).build((3,), 2), loss=loss, **given)
 
     class Compares(type(loss)):

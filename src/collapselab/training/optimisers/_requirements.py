@@ -3,13 +3,14 @@
 from torch import nn
 
 from collapselab.core.errors import InputError
+from collapselab.training.heads._neck import Centring
 
 # Layers whose output for one sample depends on the others of its batch; SyncBatchNorm is among them.
-_BATCH_NORM = nn.modules.batchnorm._BatchNorm
+_BATCH_NORM = (nn.modules.batchnorm._BatchNorm, Centring)
 
 
 def no_batch_norm(network: nn.Module, optimiser: str, *, because: str) -> None:
-    """Refuse networks that normalise over the batch.
+    """Refuse networks that normalise, or centre, over the batch.
 
     Args:
         network: What is to be trained.
