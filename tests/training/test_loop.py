@@ -384,9 +384,21 @@ def test_bad_plans(change: dict[str, Any], message: str) -> None:
 
 
 def test_one_sample_cannot_be_normalised() -> None:
-    one = training(micro_batch=7)
-    with pytest.raises(InputError, match=r"batch normalisation needs 2 samples or more in all that .* got 1; change"):
-        next(one.steps())
+    """Known before the first step, although the batch in question is the last of the epoch."""
+    for sizes in ({"micro_batch": 7}, {"batch_size": 19, "drop_last": False}):
+        with pytest.raises(InputError, match=r"batch normalisation needs 2 samples or more in all .* got 1; change"):
+            training(**sizes)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    x, y = torch.randn(9, 1, 4, 4, generator=torch.Generator()), torch.arange(9) % 3
+    settings = plan(batch_size=8, drop_last=False, epochs=1)
+    network = CNN(widths=(4,)).build((1, 4, 4), 3)  # one sample has sixteen places
+    torch.manual_seed(3)
+    order, data = torch.Generator(), Splits(Samples(x, y), Samples(x, y), 3)
+    one = Training(network, data, settings, order=order, device=torch.device("cpu"))
+    EXACT.check(torch.rand(1), expected)  # trying it out drew nothing
+    EXACT.check(one.network.state_dict()["body.layer1.1.running_mean"], torch.zeros(4))
+    assert [progress.step for progress in one.steps()] == [1, 2]
 
 
 def test_a_device_or_processes() -> None:

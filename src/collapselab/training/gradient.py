@@ -1,12 +1,14 @@
 """The gradient of a minibatch: in pieces, in bfloat16, on several processes, and in the end always the same one."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from collapselab.core.errors import InputError
-from collapselab.core.random import child_seed
+from collapselab.core.random import child_seed, preserved_randomness
 from collapselab.training.data import Splits
 from collapselab.training.data.augmentation import Draws
 from collapselab.training.losses import Outputs
@@ -17,6 +19,8 @@ from collapselab.training.sharding import JointGradient, Processes, share
 from collapselab.training.watched import Watched
 
 _EVERYTHING = slice(None)
+
+T = TypeVar("T")
 
 
 class Gradient:
@@ -75,6 +79,25 @@ class Gradient:
             processes = self._fabric.world_size
             torch.manual_seed((self._noise_seed + step * processes + self._fabric.global_rank) % 2**63)
 
+    def require_normalisable(self, batches: Iterable[int]) -> None:
+        """Refuse, before the first step, minibatches of which a single sample would have to be normalised.
+
+        Args:
+            batches: Sizes of the minibatches to come.
+
+        Raises:
+            InputError: If there is one.
+        """
+        has_norm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self._network.modules())
+        if not has_norm or self._plan.sync_batch_norm:  # synchronised layers look at the samples of all processes
+            return
+        owned = [(total, len(range(total)[share(total, self._fabric)])) for total in batches]
+        if 1 in {len(range(own)[part]) for total, own in owned for part in self._parts(total, own)}:
+            # Where a layer sees several places of a sample, one is enough: only a trial tells.
+            x, _ = self._train.take(torch.zeros(1, dtype=torch.int64, device=self._fabric.device))
+            with preserved_randomness(), torch.no_grad():
+                _normalised(copy.deepcopy(self._network).train(), x)
+
     def objective(self, outputs: Outputs, y: Tensor) -> Tensor:
         """What is minimised, for each sample: its loss by the weight of its class, and the penalty.
 
@@ -125,7 +148,7 @@ class Gradient:
         total = self.zero()
         wrong = torch.zeros_like(self.wrong) if count else None
         for part in self._parts(len(rows), len(y)):
-            outputs, labels = self._normalised(x[part]), y[part]
+            outputs, labels = _normalised(self._outputs, x[part]), y[part]
             losses = measure(outputs, labels)
             (losses if factors is None else losses * factors[part]).sum().div(len(rows)).backward()
             total += losses.detach().sum()
@@ -149,18 +172,6 @@ class Gradient:
             return iter((_EVERYTHING,)) if longest else iter(())
         return (slice(start, start + size) for start in range(0, longest, size))
 
-    def _normalised(self, x: Tensor) -> Outputs:
-        """Outputs, or the reason why a single sample cannot be normalised over its batch."""
-        try:
-            return self._outputs(x)
-        except ValueError as error:
-            if len(x) != 1 or "more than 1 value per channel" not in str(error):
-                raise
-            raise InputError(
-                "batch normalisation needs 2 samples or more in all that a process takes forward at once, got 1;"
-                " change batch_size, drop_last, micro_batch or devices"
-            ) from error
-
     def _outputs(self, x: Tensor) -> Outputs:
         if self._plan.precision != "bfloat16":
             return self.watched(x)
@@ -173,3 +184,16 @@ class Gradient:
             bias=None if outputs.bias is None else outputs.bias.float(),
             layers={name: layer.float() for name, layer in outputs.layers.items()},
         )
+
+
+def _normalised(forward: Callable[[Tensor], T], x: Tensor) -> T:
+    """What a network makes of inputs, or the reason why a single sample cannot be normalised over its batch."""
+    try:
+        return forward(x)
+    except ValueError as error:
+        if len(x) != 1 or "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            "batch normalisation needs 2 samples or more in all that a process takes forward at once, got 1;"
+            " change batch_size, drop_last, micro_batch or devices"
+        ) from error

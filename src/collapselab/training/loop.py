@@ -23,10 +23,6 @@ from collapselab.training.optimisers import Each
 from collapselab.training.plan import Plan, parameter_groups
 from collapselab.training.preparation import converted, prepared, require_possible
 from collapselab.training.sharding import Alone, Processes, gathered, same_start, share
-from collapselab.training.stop import Stop
-from collapselab.training.watched import Watched
-
-__all__ = ["Plan", "Progress", "Stop", "Training", "Watched", "parameter_groups", "require_finite"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +97,7 @@ class Training:
         self.generator = torch.Generator().manual_seed(child_seed(order.initial_seed(), "noise of the optimiser"))
         self._optimiser = plan.optimiser.build(parameter_groups(self.network, plan.decay_on))
         self._gradient = Gradient(self.network, self.data, plan, self.fabric, seed=order.initial_seed())
+        self._gradient.require_normalisable(plan.batch_sizes(self._epoch_size()))
         self.watched = self._gradient.watched
         self.epoch = 0
         self.step = 0

@@ -109,6 +109,20 @@ class Plan:
         risen = min(1.0, (epoch + 1 / steps) / self.warmup_epochs) if self.warmup_epochs > 0 else 1.0
         return self.optimiser.learning_rate * self.schedule.scale(epoch, epochs=self.epochs) * risen
 
+    def batch_sizes(self, num_samples: int) -> set[int]:
+        """Sizes of the minibatches of an epoch.
+
+        Args:
+            num_samples: Samples in an epoch.
+
+        Returns:
+            Each size once.
+        """
+        if self.optimiser.full_batch:
+            return {num_samples}
+        last = 0 if self.drop_last else num_samples % self.batch_size
+        return {min(self.batch_size, num_samples), last} - {0}
+
     def batches(self, num_samples: int) -> int:
         """Steps in an epoch.
 
