@@ -13,12 +13,13 @@ from collapselab.records import Observation, Verdict
 from collapselab.training import Training
 from collapselab.training.data.augmentation import Augmentation
 from collapselab.training.data.digits import Digits
-from collapselab.training.loop import Plan, Stop
 from collapselab.training.losses.cross_entropy import CrossEntropy
 from collapselab.training.networks.mlp import MLP
 from collapselab.training.optimisers import SGD, Optimiser
 from collapselab.training.optimisers.adam import Adam
+from collapselab.training.plan import Plan
 from collapselab.training.schedules import StepSchedule
+from collapselab.training.stop import Stop
 
 
 @dataclass(frozen=True)

@@ -92,9 +92,9 @@ def test_the_weights_are_those_of_the_trained_networks(whole: tuple[Path, list[A
 
 
 def _of(arm: str) -> tuple[Any, ...]:
-    from collapselab.training.loop import Stop
     from collapselab.training.optimisers import SGD
     from collapselab.training.optimisers.adam import Adam
+    from collapselab.training.stop import Stop
 
     return (Adam() if arm == "adam" else SGD(learning_rate=0.1), None, Stop())
 
@@ -153,8 +153,8 @@ def test_an_arm_does_not_depend_on_those_before_it(whole: tuple[Path, list[Any]]
 
 
 def _stopped() -> tuple[Any, ...]:
-    from collapselab.training.loop import Stop
     from collapselab.training.optimisers import SGD
+    from collapselab.training.stop import Stop
 
     return SGD(learning_rate=0.1), None, Stop(loss_below=2.0)
 

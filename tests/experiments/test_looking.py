@@ -16,11 +16,11 @@ from collapselab.metrics import REGISTRY
 from collapselab.records import Observation
 from collapselab.training import Training
 from collapselab.training.data.digits import Digits
-from collapselab.training.loop import Plan
 from collapselab.training.losses.cross_entropy import CrossEntropy
 from collapselab.training.networks.cnn import CNN
 from collapselab.training.optimisers import SGD
 from collapselab.training.penalties.nearest_centre import NearestCentre
+from collapselab.training.plan import Plan
 from collapselab.training.schedules import StepSchedule
 from tolerances import IDENTITY
 

@@ -16,7 +16,6 @@ from collapselab.evidence import ClassStats, LabelledFeatures
 from collapselab.metrics.coding import coding_rate_reduction
 from collapselab.training import LOSSES, Classifier, Samples, Splits, Training
 from collapselab.training._choice import chosen_from, settings_of
-from collapselab.training.loop import Plan
 from collapselab.training.losses import Loss, Outputs
 from collapselab.training.losses._features import FeatureLoss
 from collapselab.training.losses.cosine_softmax import CosineSoftmax
@@ -31,6 +30,7 @@ from collapselab.training.losses.rescaled_mse import RescaledSquaredError
 from collapselab.training.losses.supervised_contrastive import SupervisedContrastive
 from collapselab.training.optimisers import SGD
 from collapselab.training.penalties.nearest_centre import NearestCentre
+from collapselab.training.plan import Plan
 from collapselab.training.schedules import StepSchedule
 from tolerances import EXACT, IDENTITY, PRECISION, REFERENCE
 from training.loss_problems import SETTINGS, batch, changed, in_float32, outputs, without_probe

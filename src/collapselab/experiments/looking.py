@@ -21,9 +21,10 @@ from collapselab.metrics import REGISTRY, Evidence, measure_evidence, snapshot_a
 from collapselab.records.schema import Conditions, Measurements, Observation
 from collapselab.training import Samples, Training
 from collapselab.training.data._samples import EVALUATION_BATCH
-from collapselab.training.loop import Watched, require_finite
+from collapselab.training.loop import require_finite
 from collapselab.training.plan import layers_of
 from collapselab.training.sharding import Processes, gathered, share
+from collapselab.training.watched import Watched
 
 Pooling = Literal["mean", "flatten"]
 """What becomes of the output (n, c, ...) of a stage: the mean of each channel over places, or all numbers."""

@@ -115,3 +115,37 @@ def chosen_from(registry: Registry[Choice[T]], settings: Mapping[str, Any] | str
         if key not in known:
             raise InputError(f"{registry.kind} {name} has the settings {', '.join(known) or 'none'}, got {key!r}")
     return make(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+
+
+def class_named(registry: Registry[Choice[Any]], name: str) -> Any:
+    """A declared class by its own name: what the package that fills a registry gives as an attribute.
+
+    So a part in a file of its own can be imported from the package without being named there.
+
+    Args:
+        registry: Where it is declared.
+        name: Name of the class.
+
+    Returns:
+        The class.
+
+    Raises:
+        AttributeError: If no declared class is called that.
+    """
+    if name[:1].isupper():  # names of modules come here as well, and must not fill the registry
+        for choice in registry.values():
+            if choice.make.__name__ == name:
+                return choice.make
+    raise AttributeError(f"no {registry.kind} is made by a class {name!r}")
+
+
+def class_names(registry: Registry[Choice[Any]]) -> list[str]:
+    """Names that `class_named` knows.
+
+    Args:
+        registry: Where they are declared.
+
+    Returns:
+        Names of classes.
+    """
+    return [choice.make.__name__ for choice in registry.values()]

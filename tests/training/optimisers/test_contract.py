@@ -11,8 +11,8 @@ from collapselab.core.errors import InputError
 from collapselab.training import DATA, LOSSES, NETWORKS, Training
 from collapselab.training._choice import chosen_from, settings_of
 from collapselab.training.checkpoint import read_checkpoint, write_checkpoint
-from collapselab.training.loop import Plan
 from collapselab.training.optimisers import OPTIMISERS, Optimiser
+from collapselab.training.plan import Plan
 from collapselab.training.schedules import StepSchedule
 from lent_work import Lent, built, bytes_of, matrices, read, run, separable, some_squares
 from tolerances import EXACT, Relative

@@ -15,13 +15,14 @@ from collapselab.experiments.probe import Case, Probe
 from collapselab.records.schema import Observation, Paired, Reference, Verdict
 from collapselab.training import Training
 from collapselab.training.data.digits import Digits
-from collapselab.training.heads import Head, Learnable
+from collapselab.training.heads import Head
+from collapselab.training.heads.learnable import Learnable
 from collapselab.training.heads.simplex_etf import SimplexETF
 from collapselab.training.losses.cross_entropy import CrossEntropy
 from collapselab.training.networks.mlp import MLP
-from collapselab.training.optimisers import SGD
+from collapselab.training.optimisers.sgd import SGD
 from collapselab.training.plan import Plan
-from collapselab.training.schedules import StepSchedule
+from collapselab.training.schedules.step import StepSchedule
 
 LEARNABLE, FIXED = "learnable", "fixed"
 

@@ -21,9 +21,9 @@ from collapselab.training.data.labels import Labels
 from collapselab.training.losses import Outputs
 from collapselab.training.losses.cross_entropy import CrossEntropy
 from collapselab.training.networks.mlp import MLP
-from collapselab.training.optimisers import SGD
+from collapselab.training.optimisers.sgd import SGD
 from collapselab.training.plan import Plan
-from collapselab.training.schedules import StepSchedule
+from collapselab.training.schedules.step import StepSchedule
 
 PERMUTED = "permuted"
 """Split of the rows that measure the training features under permuted labels."""

@@ -16,13 +16,14 @@ from collapselab.training import Training
 from collapselab.training.data.balance import Balance
 from collapselab.training.data.imbalance import Imbalance
 from collapselab.training.data.templates1d import Templates1d
-from collapselab.training.heads import Head, Learnable
+from collapselab.training.heads import Head
+from collapselab.training.heads.learnable import Learnable
 from collapselab.training.heads.simplex_etf import SimplexETF
 from collapselab.training.losses.cross_entropy import CrossEntropy
 from collapselab.training.networks.mlp import MLP
-from collapselab.training.optimisers import SGD
+from collapselab.training.optimisers.sgd import SGD
 from collapselab.training.plan import Plan
-from collapselab.training.schedules import StepSchedule
+from collapselab.training.schedules.step import StepSchedule
 
 PLAIN, OVERSAMPLED, FIXED = "plain", "oversampled", "fixed"
 TITLES = {PLAIN: "cross-entropy", OVERSAMPLED: "oversampling", FIXED: "fixed simplex head"}

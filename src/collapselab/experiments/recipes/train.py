@@ -20,15 +20,18 @@ from collapselab.training.data.digits import Digits
 from collapselab.training.data.imbalance import Imbalance
 from collapselab.training.data.labels import Labels
 from collapselab.training.data.subsample import Subsample
-from collapselab.training.heads import Head, Learnable, Neck
+from collapselab.training.heads import Head, Neck
+from collapselab.training.heads.learnable import Learnable
 from collapselab.training.losses import Loss
 from collapselab.training.losses.cross_entropy import CrossEntropy
 from collapselab.training.networks import Network
 from collapselab.training.networks.mlp import MLP
-from collapselab.training.optimisers import SGD, Optimiser
+from collapselab.training.optimisers import Optimiser
+from collapselab.training.optimisers.sgd import SGD
 from collapselab.training.penalties import Penalty
 from collapselab.training.plan import Plan
-from collapselab.training.schedules import Schedule, StepSchedule
+from collapselab.training.schedules import Schedule
+from collapselab.training.schedules.step import StepSchedule
 from collapselab.training.stop import Stop
 
 

@@ -18,14 +18,14 @@ from collapselab.records.schema import Observation, Verdict
 from collapselab.training import Training
 from collapselab.training.data.digits import Digits
 from collapselab.training.data.mnist1d import Mnist1d
-from collapselab.training.loop import Plan
 from collapselab.training.losses import Loss
 from collapselab.training.losses.cross_entropy import CrossEntropy
 from collapselab.training.losses.mse import HalfSquaredError
 from collapselab.training.networks.cnn import CNN
 from collapselab.training.networks.mlp import MLP
-from collapselab.training.optimisers import SGD
-from collapselab.training.schedules import StepSchedule
+from collapselab.training.optimisers.sgd import SGD
+from collapselab.training.plan import Plan
+from collapselab.training.schedules.step import StepSchedule
 
 # How far NC1 must fall after the training error has vanished for the claim to hold.
 FALL = 10.0

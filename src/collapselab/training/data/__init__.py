@@ -1,5 +1,8 @@
 """Data sets, one file each, and what is done to their samples: standardised, augmented, in memory where they fit."""
 
+from typing import Any
+
+from collapselab.training._choice import class_named, class_names
 from collapselab.training.data._spec import (
     DATA,
     EVALUATION_BATCH,
@@ -25,3 +28,11 @@ __all__ = [
     "balanced_split",
     "dataset",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return class_named(DATA, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *class_names(DATA)])

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from collapselab.core.registry import Registry
 from collapselab.training._choice import Choice, by_name, declare
-from collapselab.training.heads import Head, Learnable, Neck
+from collapselab.training.heads import Head, Neck
+from collapselab.training.heads.learnable import Learnable
 
 
 class Classifier(nn.Module):

@@ -1,6 +1,16 @@
 """Optimisers: one file each."""
 
-from collapselab.training.optimisers._spec import OPTIMISERS, Each, Optimiser, Work, optimiser
-from collapselab.training.optimisers.sgd import SGD
+from typing import Any
 
-__all__ = ["OPTIMISERS", "SGD", "Each", "Optimiser", "Work", "optimiser"]
+from collapselab.training._choice import class_named, class_names
+from collapselab.training.optimisers._spec import OPTIMISERS, Each, Optimiser, Work, optimiser
+
+__all__ = ["OPTIMISERS", "Each", "Optimiser", "Work", "optimiser"]
+
+
+def __getattr__(name: str) -> Any:
+    return class_named(OPTIMISERS, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *class_names(OPTIMISERS)])

@@ -1,21 +1,16 @@
 """Learning-rate schedules: one file each, pure functions of the time, so that nothing of them is ever saved."""
 
-from collapselab.training.schedules._spec import SCHEDULES, Schedule, schedule
-from collapselab.training.schedules.constant import Constant
-from collapselab.training.schedules.cosine import CosineSchedule
-from collapselab.training.schedules.exponential import Exponential
-from collapselab.training.schedules.polynomial import Polynomial
-from collapselab.training.schedules.step import StepSchedule
-from collapselab.training.schedules.triangle import Triangle
+from typing import Any
 
-__all__ = [
-    "SCHEDULES",
-    "Constant",
-    "CosineSchedule",
-    "Exponential",
-    "Polynomial",
-    "Schedule",
-    "StepSchedule",
-    "Triangle",
-    "schedule",
-]
+from collapselab.training._choice import class_named, class_names
+from collapselab.training.schedules._spec import SCHEDULES, Schedule, schedule
+
+__all__ = ["SCHEDULES", "Schedule", "schedule"]
+
+
+def __getattr__(name: str) -> Any:
+    return class_named(SCHEDULES, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *class_names(SCHEDULES)])
