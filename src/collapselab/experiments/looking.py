@@ -20,7 +20,7 @@ from collapselab.evidence.remarks import remarks
 from collapselab.metrics import REGISTRY, Evidence, measure_evidence, snapshot_arrays
 from collapselab.records.schema import Conditions, Measurements, Observation
 from collapselab.training import Samples, Training
-from collapselab.training.data._samples import EVALUATION_BATCH
+from collapselab.training.data import EVALUATION_BATCH
 from collapselab.training.loop import require_finite
 from collapselab.training.plan import layers_of
 from collapselab.training.sharding import Processes, gathered, share

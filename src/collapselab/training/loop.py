@@ -14,8 +14,7 @@ from torch import Tensor
 
 from collapselab.core.errors import InputError, NotConverged
 from collapselab.core.random import child_seed
-from collapselab.training.data import Splits
-from collapselab.training.data._samples import EVALUATION_BATCH
+from collapselab.training.data import EVALUATION_BATCH, Splits
 from collapselab.training.gradient import Gradient
 from collapselab.training.losses import Outputs
 from collapselab.training.networks import Classifier

@@ -141,7 +141,7 @@ def test_samples_that_do_not_fit(pixels: Tensor) -> None:
 
 def test_balanced_rows(generator: torch.Generator) -> None:
     y = torch.tensor([0] * 9 + [1] * 3 + [2] * 6)[torch.randperm(18, generator=generator)]
-    drawn, others = balanced_rows(y, per_class=4, num_classes=3, generator=generator)
+    drawn, others = balanced_rows(y, per_class=4, generator=generator)
     assert torch.bincount(y[drawn]).tolist() == [4, 3, 4]
     assert sorted([*drawn.tolist(), *others.tolist()]) == list(range(18))
 
@@ -149,7 +149,7 @@ def test_balanced_rows(generator: torch.Generator) -> None:
 def test_balanced_split_is_standardised_over_the_training_inputs(generator: torch.Generator) -> None:
     x, y = torch.randn(60, 4, generator=generator, dtype=torch.float64) * 3 + 7, torch.arange(60) % 3
     splits = balanced_split(x, y, per_class=5, num_classes=3, generator=torch.Generator().manual_seed(1))
-    rows, others = balanced_rows(y, per_class=5, num_classes=3, generator=torch.Generator().manual_seed(1))
+    rows, others = balanced_rows(y, per_class=5, generator=torch.Generator().manual_seed(1))
     values = x[rows].numpy().ravel()
     mean = sum(values) / len(values)
     sd = (sum((v - mean) ** 2 for v in values) / len(values)) ** 0.5

@@ -3,17 +3,10 @@
 from typing import Any
 
 from collapselab.training._choice import class_named, class_names
-from collapselab.training.data._spec import (
-    DATA,
-    EVALUATION_BATCH,
-    DataSet,
-    Samples,
-    Scaling,
-    Splits,
-    balanced_rows,
-    balanced_split,
-    dataset,
-)
+from collapselab.training.data._made import balanced_split
+from collapselab.training.data._rows import balanced_rows
+from collapselab.training.data._samples import EVALUATION_BATCH, Samples, Scaling, Splits
+from collapselab.training.data._spec import DATA, DataSet, dataset
 from collapselab.training.data.augmentation import Augmentation
 
 __all__ = [

@@ -1,9 +1,11 @@
-"""Data that are made rather than read: independent streams for training and testing, and the split of the result."""
+"""From inputs and labels to two splits: drawn from one set or made as two, standardised."""
 
 import torch
 from torch import Tensor
 
-from collapselab.training.data._spec import Samples, Splits
+from collapselab.core.errors import InputError
+from collapselab.training.data._rows import balanced_rows, most_per_class
+from collapselab.training.data._samples import Samples, Splits
 
 
 def streams(generator: torch.Generator) -> tuple[torch.Generator, torch.Generator]:
@@ -53,3 +55,31 @@ def shuffled(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, 
     """
     order = torch.randperm(len(y), generator=generator)
     return x[order], y[order]
+
+
+def balanced_split(x: Tensor, y: Tensor, *, per_class: int, num_classes: int, generator: torch.Generator) -> Splits:
+    """Draw the same number of training samples from each class; all others are for testing.
+
+    Inputs are shifted and scaled by one mean and one standard deviation over all values of the training inputs.
+
+    Args:
+        x: Inputs (n, ...).
+        y: Labels (n,).
+        per_class: Training samples of each class.
+        num_classes: K.
+        generator: What the draw comes from.
+
+    Returns:
+        Both splits, each in random order.
+
+    Raises:
+        InputError: If a class has too few samples to leave one for testing.
+    """
+    most = most_per_class(y, num_classes, spare=1)
+    if per_class > most:
+        raise InputError(
+            f"samples_per_class must be at most {most}, one less than the smallest class has, got {per_class}"
+        )
+    train, test = balanced_rows(y, per_class=per_class, generator=generator)
+    x = x.double()
+    return standardised((x[train], y[train]), (x[test], y[test]), num_classes=num_classes)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from collapselab.core.errors import InputError
-from collapselab.training.data._spec import Splits
+from collapselab.training.data._samples import Splits
 
 
 def class_counts(y: Tensor, num_classes: int) -> Tensor:
@@ -38,9 +38,12 @@ def class_ranks(y: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         (n,) numbers from 0 to n_k - 1, on the CPU. Those below m mark m samples of a class, drawn without replacement.
     """
-    y = y.cpu()
-    order = torch.randperm(len(y), generator=generator)
-    order = order[y[order].argsort(stable=True)]  # class after class, each in random order
+    return _ranks(y.cpu(), torch.randperm(len(y), generator=generator))
+
+
+def _ranks(y: Tensor, order: Tensor) -> Tensor:
+    """Place of each sample among those of its class, in an order of all."""
+    order = order[y[order].argsort(stable=True)]  # class after class, each in that order
     counts = torch.bincount(y)
     starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
     ranks = torch.empty_like(order)
@@ -61,3 +64,33 @@ def with_training_rows(splits: Splits, rows: Tensor) -> Splits:
     train = splits.train
     rows = rows.to(train.y.device)
     return replace(splits, train=train.subset(rows))
+
+
+def most_per_class(y: Tensor, num_classes: int, *, spare: int = 0) -> int:
+    """Samples that can be drawn from every class.
+
+    Args:
+        y: Labels (n,).
+        num_classes: K.
+        spare: Samples of each class that must be left.
+
+    Returns:
+        Size of the smallest class, less those.
+    """
+    return int(torch.bincount(y, minlength=num_classes).min()) - spare
+
+
+def balanced_rows(y: Tensor, *, per_class: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw the same number of samples from each class, or all of a class that has fewer.
+
+    Args:
+        y: Labels (n,).
+        per_class: Samples of each class.
+        generator: What the draw comes from.
+
+    Returns:
+        Indices of those drawn and of all others, each in random order.
+    """
+    order = torch.randperm(len(y), generator=generator)
+    chosen = _ranks(y, order)[order] < per_class
+    return order[chosen], order[~chosen]

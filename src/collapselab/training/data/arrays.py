@@ -11,7 +11,9 @@ from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.evidence.files import read_arrays
 from collapselab.training.data._made import standardised
-from collapselab.training.data._spec import DataSet, Samples, Scaling, Splits, balanced_rows, dataset
+from collapselab.training.data._rows import balanced_rows, most_per_class
+from collapselab.training.data._samples import Samples, Scaling, Splits
+from collapselab.training.data._spec import DataSet, dataset
 
 _PARTS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -106,8 +108,8 @@ class Arrays(DataSet):
             if held_out:
                 raise InputError("samples_per_class must be given where a file has no inputs for testing, got none")
             return read.parts[0], read.parts[1]
-        most = int(torch.bincount(y, minlength=k).min()) - held_out
+        most = most_per_class(y, k, spare=held_out)
         if self.samples_per_class > most:
             raise InputError(f"samples_per_class must be at most {most} here, got {self.samples_per_class}")
-        drawn, others = balanced_rows(y, per_class=self.samples_per_class, num_classes=k, generator=generator)
+        drawn, others = balanced_rows(y, per_class=self.samples_per_class, generator=generator)
         return (x[drawn], y[drawn]), ((x[others], y[others]) if held_out else read.parts[1])

@@ -7,7 +7,9 @@ import torch
 
 from collapselab.core import checks, extras
 from collapselab.core.random import preserved_randomness
-from collapselab.training.data._spec import DataSet, Splits, balanced_split, dataset
+from collapselab.training.data._made import balanced_split
+from collapselab.training.data._samples import Splits
+from collapselab.training.data._spec import DataSet, dataset
 
 
 @dataset("digits", label="scikit-learn digits", source="alpaydin1998")

@@ -11,7 +11,8 @@ from collapselab.core.errors import InputError
 from collapselab.evidence import read_features
 from collapselab.training.data._made import shuffled, standardised
 from collapselab.training.data._rows import class_ranks
-from collapselab.training.data._spec import DataSet, Splits, dataset
+from collapselab.training.data._samples import Splits
+from collapselab.training.data._spec import DataSet, dataset
 
 
 @dataset("feature_dump", label="features from a file", source="papyan2020")

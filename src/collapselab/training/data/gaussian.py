@@ -10,7 +10,8 @@ from collapselab.core import checks
 from collapselab.core.random import child_seed
 from collapselab.geometry import orthogonal_frame, simplex_etf
 from collapselab.training.data._made import shuffled, standardised, streams
-from collapselab.training.data._spec import DataSet, Splits, dataset
+from collapselab.training.data._samples import Splits
+from collapselab.training.data._spec import DataSet, dataset
 
 
 @dataset("gaussian", label="Gaussian clusters", source="papyan2020")

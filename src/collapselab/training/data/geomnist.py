@@ -10,7 +10,8 @@ from torch import Tensor
 
 from collapselab.core import checks, extras
 from collapselab.training.data._made import standardised
-from collapselab.training.data._spec import DataSet, Splits, dataset
+from collapselab.training.data._samples import Splits
+from collapselab.training.data._spec import DataSet, dataset
 
 SIDE = 32
 """Pixels along an edge."""

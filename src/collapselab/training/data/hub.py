@@ -12,7 +12,9 @@ from collapselab.core.errors import InputError
 from collapselab.core.random import preserved_randomness
 from collapselab.training.data._images import Form, Images
 from collapselab.training.data._known import KNOWN
-from collapselab.training.data._spec import DataSet, Samples, Scaling, Splits, balanced_rows, dataset
+from collapselab.training.data._rows import balanced_rows, most_per_class
+from collapselab.training.data._samples import Samples, Scaling, Splits
+from collapselab.training.data._spec import DataSet, dataset
 from collapselab.training.data._tables import column_of, labels_of, open_tables, package
 
 # Training images from which the mean and the standard deviation of a set that is not held in memory are taken.
@@ -146,12 +148,10 @@ class Hub(DataSet):
         if self.samples_per_class is None:
             return everything[0], everything[1]
         held_out = len(labels) == 1
-        most = int(torch.bincount(labels[0], minlength=num_classes).min()) - held_out
+        most = most_per_class(labels[0], num_classes, spare=held_out)
         if self.samples_per_class > most:
             raise InputError(f"samples_per_class must be at most {most} here, got {self.samples_per_class}")
-        drawn, others = balanced_rows(
-            labels[0], per_class=self.samples_per_class, num_classes=num_classes, generator=generator
-        )
+        drawn, others = balanced_rows(labels[0], per_class=self.samples_per_class, generator=generator)
         return drawn.sort().values, others.sort().values if held_out else everything[1]
 
     def _images(self, tables: list[Any], rows: tuple[Tensor, Tensor]) -> list[Images]:

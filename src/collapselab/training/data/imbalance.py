@@ -9,7 +9,7 @@ import torch
 from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.training.data._rows import class_counts, class_ranks, with_training_rows
-from collapselab.training.data._spec import Splits
+from collapselab.training.data._samples import Splits
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.training.data._rows import class_ranks
-from collapselab.training.data._spec import Splits
+from collapselab.training.data._samples import Splits
 
 
 @dataclass(frozen=True)

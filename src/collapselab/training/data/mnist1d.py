@@ -9,7 +9,9 @@ from torch import Tensor
 
 from collapselab.core import checks, extras
 from collapselab.core.random import preserved_randomness
-from collapselab.training.data._spec import DataSet, Splits, balanced_split, dataset
+from collapselab.training.data._made import balanced_split
+from collapselab.training.data._samples import Splits
+from collapselab.training.data._spec import DataSet, dataset
 
 
 @dataset("mnist1d", label="MNIST-1D", source="greydanus2024")

@@ -9,8 +9,9 @@ from torch import Tensor
 from collapselab.core import checks, extras
 from collapselab.core.errors import InputError
 from collapselab.training.data._made import shuffled, standardised, streams
+from collapselab.training.data._samples import Splits
 from collapselab.training.data._signals import POINTS, Draws, random_templates, transformed
-from collapselab.training.data._spec import DataSet, Splits, dataset
+from collapselab.training.data._spec import DataSet, dataset
 
 
 @dataset("templates1d", label="1-d shapes", source="greydanus2024")
