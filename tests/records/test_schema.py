@@ -7,7 +7,20 @@ import pytest
 from pydantic import ValidationError
 
 from collapselab.core.errors import UndefinedMetric, UnknownName
-from collapselab.records import Arm, Claim, Measurement, Measurements, Observation, PerClass, Run, as_json
+from collapselab.records import (
+    Against,
+    Arm,
+    Claim,
+    Measurement,
+    Measurements,
+    NullBand,
+    Observation,
+    Paired,
+    PerClass,
+    Reference,
+    Run,
+    as_json,
+)
 from records import samples
 
 EVERY = {
@@ -159,3 +172,30 @@ def test_arms_come_back():
     arm = Arm(name="etf-0", title="fixed ETF, seed 0", settings={"head": "simplex_etf", "seed": 0})
     run = samples.run(arms=(arm,))
     assert Run.model_validate_json(run.model_dump_json()).arms == (arm,)
+
+
+@pytest.mark.parametrize(
+    "chart",
+    [
+        Against(metric="nc1_pinv", over="ratio", by="remedy", references=(Reference(value=1.0, label="one"),)),
+        Paired(metric="accuracy", over="head", interval=("difference", "half")),
+        NullBand(metric="nc1_pinv", null="permuted", part=0.1),
+    ],
+)
+def test_a_picture_of_the_claim_comes_back(chart):
+    run = samples.run(chart=chart)
+    back = Run.model_validate_json(run.model_dump_json())
+    assert back == run
+    assert type(back.chart) is type(chart)
+
+
+def test_records_of_before_there_were_pictures_are_read():
+    run = samples.run().model_dump(mode="json")
+    del run["chart"]
+    assert Run.model_validate(run) == samples.run()
+
+
+def test_a_picture_of_no_known_kind_is_refused():
+    run = samples.run().model_dump(mode="json") | {"chart": {"kind": "pie", "metric": "nc1_pinv"}}
+    with pytest.raises(ValidationError, match="'against', 'paired', 'null_band'"):
+        Run.model_validate(run)

@@ -1,21 +1,25 @@
 """Run folders written by hand: plausible numbers, no network, no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from collapselab.records import (
+    Against,
     Arm,
     Claim,
     Conditions,
     Declaration,
     Measurement,
     Measurements,
+    NullBand,
     Observation,
+    Paired,
     PerClass,
     Provenance,
+    Reference,
     Run,
     RunFolder,
     Verdict,
@@ -230,6 +234,22 @@ RATIOS = tuple(
     for ratio in (1, 10, 100, 1000)
     for remedy in ("none", "oversampling", "fixed ETF")
 )
+AGAINST = Against(
+    metric="nc1_pinv",
+    over="ratio",
+    by="remedy",
+    log_x=True,
+    references=(Reference(value=1.0, label="where it began"),),
+    words={"ratio": "imbalance ratio R", "none": "cross-entropy"},
+)
+PAIRED = Paired(
+    metric="accuracy",
+    over="head",
+    interval=("difference", "half"),
+    references=(Reference(value=-0.01, label="margin"), Reference(value=0.01, label="margin")),
+    words={"fixed": "fixed head"},
+)
+BAND = NullBand(metric="nc1_pinv", null="permuted", part=0.1, words={"permuted": "permuted labels"})
 LAYERS = ("conv1", "conv2", "block3", "block4")
 
 
@@ -274,4 +294,34 @@ def write_depth(path: Path, **changes: Any) -> Path:
     folder.write(run_record(**changes))
     for epoch in EPOCHS:
         write_moment(folder, epoch, epoch * 9, arm="", layers=LAYERS, factor=1.0)
+    return path
+
+
+def changed(path: Path, change: Callable[[Observation], Observation]) -> Path:
+    """The same run with every row changed."""
+    folder = RunFolder(path)
+    rows = folder.observations()
+    folder.series_file.unlink()
+    for row in rows:
+        folder.append(change(row))
+    return path
+
+
+def without(row: Observation, *, arm: str, why: str = "a row of the classifier is zero") -> Observation:
+    """The row without NC1 if it is the last of an arm on the training split."""
+    return undefined_nc1(row, why) if (row.arm, row.split, row.epoch) == (arm, "train", EPOCHS[-1]) else row
+
+
+def undefined_nc1(row: Observation, why: str) -> Observation:
+    found = row.result.measurements | {"nc1_pinv": Measurement(undefined=why)}
+    return row.model_copy(update={"result": row.result.model_copy(update={"measurements": found})})
+
+
+def permuted(path: Path, factors: Sequence[float], *, undefined: int = 0) -> Path:
+    """The same run with a null at its end: values scaled by the factors, and some that are undefined."""
+    folder = RunFolder(path)
+    for factor in factors:
+        folder.append(observation(300, "permuted", factor=factor, error=0.9))
+    for _ in range(undefined):
+        folder.append(undefined_nc1(observation(300, "permuted", error=0.9), "no such thing"))
     return path

@@ -10,13 +10,20 @@ from collapselab.records import Claim, RunFolder
 from collapselab.report import write_comparison, write_measurements_report, write_report
 from collapselab.report.palette import PALETTE
 from report.fakes import (
+    AGAINST,
+    BAND,
     DECLARATIONS,
     EPOCHS,
     LAYERS,
+    PAIRED,
+    RATIOS,
     SEEDED,
+    changed,
     declaration,
+    permuted,
     simplex,
     snapshot,
+    without,
     write_arms,
     write_depth,
     write_run,
@@ -33,6 +40,8 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     run = write_run(folder / "run")
     other = write_run(folder / "other", epochs=EPOCHS[:6], status="interrupted", verdict=None, classes=3)
+    claim = write_arms(folder / "claim", RATIOS, epochs=(0, 5, 300), chart=AGAINST)
+    changed(claim, lambda row: without(row, arm=RATIOS[0].name))
     rows = RunFolder(run).observations()
     single = rows[-1].result.model_copy(update={"declarations": DECLARATIONS})
     return {
@@ -41,7 +50,9 @@ def pages(tmp_path_factory):
         "two": write_report([run, other], folder / "two.html"),
         "comparison": write_comparison([run, other]),
         "single": write_measurements_report(single, folder / "single.html"),
-        "arms": write_report([write_arms(folder / "arms", SEEDED[:3], layers=LAYERS, steps=True)]),
+        "arms": write_report([write_arms(folder / "arms", SEEDED[:3], layers=LAYERS, steps=True, chart=PAIRED)]),
+        "claim": write_report([claim]),
+        "null": write_report([permuted(write_run(folder / "null", snapshots=False, chart=BAND), (500.0, 900.0))]),
         "depth": write_report([write_depth(folder / "depth")]),
         "empty": write_report([write_run(folder / "empty", epochs=(), status="failed", error="x", verdict=None)]),
     }
@@ -63,7 +74,9 @@ def rgb(colour):
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (390, False), (390, True)])
-@pytest.mark.parametrize("kind", ["run", "three", "two", "comparison", "single", "arms", "depth", "empty"])
+@pytest.mark.parametrize(
+    "kind", ["run", "three", "two", "comparison", "single", "arms", "claim", "null", "depth", "empty"]
+)
 def test_pages_are_quiet_offline_and_fit_the_window(browser, pages, kind, width, dark):
     driver = opened(browser, pages[kind], width=width, dark=dark)
     assert browser.errors() == []
@@ -90,6 +103,22 @@ def test_figures_follow_the_scheme_and_the_button(browser, pages):
     assert button.text == "Dark colours"
     background = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert background == rgb(PALETTE["light"]["paper"])
+
+
+def test_the_picture_of_a_claim_is_drawn_with_its_marks(browser, pages):
+    """Three shapes of markers, a line to read against with its name, and a cross where a value is undefined."""
+    driver = opened(browser, pages["claim"])
+    plot = "document.getElementById('run-1-claim')"
+    paths = driver.execute_script(
+        f"return [...{plot}.querySelectorAll('.points path')].map((p) => p.getAttribute('d'))"
+    )
+    assert len(paths) == len(RATIOS) - 1
+    assert len(set(paths)) == 3
+    said = driver.execute_script(f"return [...{plot}.querySelectorAll('.annotation-text')].map((t) => t.textContent)")
+    assert sorted(said) == ["1: where it began", "✕"]
+    opened(browser, pages["null"])
+    band = "return document.querySelectorAll('#run-1-claim .shapelayer path').length"
+    assert driver.execute_script(band) >= 1
 
 
 def test_print_is_light(browser, pages):

@@ -144,7 +144,14 @@ def endings_paired(view: View, chart: Paired) -> Endings:
         found.setdefault(_key(own), []).append(Point(at, value, why))
         gaps += [f"{arm.title}: {why}"] if value is None else []
     trails = tuple(Trail(names[key], tuple(points)) for key, points in found.items())
-    return Endings(trails, tuple(plain(json.loads(key)) for key in pairs), tuple(gaps))
+    places = tuple(plain(json.loads(key)) for key in pairs)
+    gaps += [
+        f"difference at {chart.by} {places[at]}: {many} trainings have {chart.over} {trail.name}"
+        for trail in trails
+        for at in range(len(places))
+        if (many := sum(point.at == at for point in trail.points)) > 1
+    ]
+    return Endings(trails, places, tuple(gaps))
 
 
 def differences(found: Endings) -> Trail:
@@ -158,13 +165,19 @@ def differences(found: Endings) -> Trail:
     """
     if len(found.trails) != 2:
         return Trail("", ())
-    first, second = ({p.at: p.value for p in trail.points} for trail in found.trails)
+    first, second = found.trails
     points = [
         Point(at, after - before)
-        for at, before in first.items()
-        if before is not None and (after := second.get(at)) is not None
+        for at in range(len(found.places))
+        if (before := _only(first, at)) is not None and (after := _only(second, at)) is not None
     ]
     return Trail(f"{found.trails[1].name} minus {found.trails[0].name}", tuple(points))
+
+
+def _only(trail: Trail, at: int) -> float | None:
+    """The value at a place, where there is one and no other training shares the place."""
+    here = [point.value for point in trail.points if point.at == at]
+    return here[0] if len(here) == 1 else None
 
 
 def endings_beside_null(view: View, chart: NullBand) -> Endings:

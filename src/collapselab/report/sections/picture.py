@@ -4,13 +4,8 @@ import statistics
 from typing import Any
 
 from collapselab.records import Against, Chart, NullBand, Paired
-from collapselab.report.claim_figures import (
-    against_figure,
-    differences_figure,
-    null_figure,
-    pairs_figure,
-    sign_of_trail,
-)
+from collapselab.report.claim_figures import against_figure, null_figure
+from collapselab.report.claim_marks import sign_of_trail
 from collapselab.report.endings import (
     Endings,
     Trail,
@@ -19,6 +14,7 @@ from collapselab.report.endings import (
     endings_beside_null,
     endings_paired,
 )
+from collapselab.report.paired_figures import differences_figure, pairs_figure
 from collapselab.report.sections._section import Panel, Section
 from collapselab.report.view import View
 from collapselab.report.words import number
@@ -59,7 +55,7 @@ def _against(view: View, chart: Against) -> tuple[dict[str, Panel], Words]:
     panels = {}
     if found.values:
         figure = against_figure(found, title=title, across=across, log_x=chart.log_x, references=chart.references)
-        panels["picture"] = Panel(figure, f"{title} against {across}. {said}.", caption, "square")
+        panels["claim"] = Panel(figure, f"{title} against {across}. {said}.", caption, "square")
     places = sorted({point.at for trail in found.trails for point in trail.points})
     rows = [(number(at), [_cell(trail, at) for trail in found.trails]) for at in places]
     return panels, _words(found, caption=f"{title} at the end", heads=[across, *_names(found)], rows=rows)
@@ -77,7 +73,7 @@ def _paired(view: View, chart: Paired) -> tuple[dict[str, Panel], Words]:
         )
         figure = pairs_figure(found, title=title, across=across)
         caption = f"Last measured value of every training; what belongs to one {across} is joined."
-        panels["picture"] = Panel(figure, f"{title} by {across}. {said}.", caption)
+        panels["claim"] = Panel(figure, f"{title} by {across}. {said}.", caption)
     if away.points:
         panels["differences"] = _differences(chart, away, found, interval, title=title, across=across)
     apart = {point.at: number(point.value) for point in away.points}
@@ -161,7 +157,7 @@ def _null_band(view: View, chart: NullBand) -> tuple[dict[str, Panel], Words]:
             f"The line is the {chart.split} split over training. The band is the range of {null.name}, which were"
             " measured at the end alone (points) and are drawn over all of training to compare with."
         )
-        panels["picture"] = Panel(figure, f"{title} over {view.unit}s. {said}.", caption, "square")
+        panels["claim"] = Panel(figure, f"{title} over {view.unit}s. {said}.", caption, "square")
     words = _words(found, caption=f"{title} at the end", heads=["what", "value"], rows=rows)
     return panels, words | {"legend": []}
 

@@ -1,0 +1,48 @@
+"""The picture that a recipe declares of its claim is one that its runs can be drawn as."""
+
+from pathlib import Path
+
+import pytest
+
+from collapselab.experiments import REGISTRY, run_experiment
+from collapselab.experiments.recipes.fixed_head import FixedHead
+from collapselab.experiments.recipes.minority_collapse import MinorityCollapse
+from collapselab.metrics import REGISTRY as METRICS
+from collapselab.records import Against, Paired
+from collapselab.report.opening import open_run
+from collapselab.report.sections.picture import picture
+
+WITH_PICTURE = [name for name in REGISTRY if REGISTRY[name].chart is not None]
+
+
+@pytest.mark.parametrize("name", WITH_PICTURE)
+def test_every_declared_picture_is_drawn_without_a_gap(name: str, tmp_path: Path) -> None:
+    """The metric, the settings, the splits and the figures of the verdict that it names are there after a smoke run."""
+    entry = REGISTRY[name]
+    recipe = entry.cls.smoke()
+    run = run_experiment(recipe, tmp_path / "run")
+    assert run.chart == entry.chart_of(recipe)
+    assert run.chart is not None
+    assert run.chart.metric in METRICS or run.chart.metric in ("accuracy", "error", "loss")
+    section = picture(open_run(tmp_path / "run"))
+    assert section is not None
+    assert section.words["gaps"] == ()
+    assert "claim" in section.panels
+    if isinstance(run.chart, Paired):
+        assert run.verdict is not None
+        assert set(run.chart.interval) <= run.verdict.figures.keys()
+        assert {trace["name"] for trace in section.panels["differences"].figure["data"]} >= {"mean"}
+
+
+def test_a_picture_knows_the_fields_of_its_recipe() -> None:
+    few = REGISTRY["minority-collapse"].chart_of(MinorityCollapse(num_classes=5))
+    assert isinstance(few, Against)
+    assert few.references[0].value == pytest.approx(-0.25)
+    wide = REGISTRY["fixed-head"].chart_of(FixedHead(margin=0.2))
+    assert isinstance(wide, Paired)
+    assert [one.value for one in wide.references] == [-0.2, 0.2]
+
+
+def test_an_experiment_without_a_picture() -> None:
+    entry = REGISTRY["watch-collapse"]
+    assert entry.chart_of(entry.cls()) is None
