@@ -123,6 +123,13 @@ def test_labels_outside_are_shown_with_their_place():
         checks.labels_in_range(torch.tensor([0, -100]), 9, "targets")
 
 
+def test_classes_of_labels() -> None:
+    assert checks.classes_of(torch.tensor([0, 7, 3])) == 8
+    assert checks.classes_of(torch.tensor([-100])) == 1
+    with pytest.raises(InputError, match="y must be numbers of classes, 0 to 999999 at most, got 4000000000"):
+        checks.classes_of(torch.tensor([0, 4_000_000_000]), "y")
+
+
 # ------------------------------------------------------------------------------------------------ numbers
 def test_numbers_are_let_in():
     assert checks.whole(3, "k", at_least=3) == 3

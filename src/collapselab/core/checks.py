@@ -161,6 +161,29 @@ def labels_in_range(tensor: Tensor, num_classes: int, name: str = "labels") -> T
     return tensor
 
 
+# Numbers of classes beyond what any set has: a label that large is an identifier, and moments would fill the memory.
+_MOST_CLASSES = 1_000_000
+
+
+def classes_of(tensor: Tensor, name: str = "labels") -> int:
+    """How many classes labels speak of, where nobody says it: one more than the largest.
+
+    Args:
+        tensor: A non-empty int64 vector.
+        name: Its name in messages.
+
+    Returns:
+        K, at least 1.
+
+    Raises:
+        InputError: If a label is no place in any list of classes.
+    """
+    largest = int(tensor.max())
+    if largest >= _MOST_CLASSES:
+        raise InputError(f"{name} must be numbers of classes, 0 to {_MOST_CLASSES - 1} at most, got {largest}")
+    return max(largest + 1, 1)
+
+
 def whole(value: Any, name: str, *, at_least: int) -> int:
     """An integer with a lower bound.
 

@@ -86,7 +86,7 @@ class LabelledFeatures:
             if y.numel() == 0:
                 raise InputError(f"at least one label must differ from ignore_index={ignore_index}, got none")
         if num_classes is None:
-            num_classes = max(int(y.max()) + 1, 1) if y.numel() else 1
+            num_classes = checks.classes_of(y) if y.numel() else 1
         return cls(h, y, num_classes)
 
     @property
