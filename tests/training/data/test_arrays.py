@@ -82,14 +82,27 @@ def test_files_that_do_not_fit(tmp_path: Path, generator: torch.Generator) -> No
         "kind": ({"x": x.astype(np.int32), "y": y}, "x must be floating-point numbers, or bytes"),
         "flat": ({"x": x[:, 0, 0], "y": y}, r"x must hold inputs \(n, ...\), got"),
         "nan": ({"x": np.full((6, 2), np.nan), "y": y}, "x must be finite"),
+        "wide": ({"x": x.reshape(6, -1)[:, :0] / 2.0, "y": y}, r"x must hold inputs \(n, ...\), got"),
+        "one": ({"x": x / 2.0, "y": 0 * y}, "must have at least 2 classes, got 1"),
+        "names of classes": (
+            {"x": x / 2.0, "y": y + 2**40},
+            "y must be numbers of classes, 0 to 999999 at most, got 1",
+        ),
         "mixed": ({"x_train": x, "y_train": y, "x_test": x / 2.0, "y_test": y}, "must have the same kind of inputs"),
     }
     for name, (arrays, message) in cases.items():
         with pytest.raises(InputError, match=message):
             Arrays(path=written(tmp_path / f"{name}.npz", **arrays)).load(generator)
     constant = written(tmp_path / "constant.npz", x=np.ones((6, 2)), y=y)
-    with pytest.raises(InputError, match=r"must have training inputs that vary, got 1\.0 only"):
-        Arrays(path=constant, samples_per_class=1).load(generator)
+    huge = written(tmp_path / "huge.npz", x=1e300 * np.arange(12.0).reshape(6, 2), y=y)
+    for path in (constant, huge):
+        with pytest.raises(
+            InputError, match=r"training inputs must vary, and their squares be numbers of float64, got"
+        ):
+            Arrays(path=path, samples_per_class=1).load(generator)
+    gap = written(tmp_path / "gap.npz", x=x / 2.0, y=2 * y)
+    with pytest.raises(InputError, match=r"every class must have at least 2 of the samples .*, got 0 of class 1"):
+        Arrays(path=gap, samples_per_class=1).load(generator)
     with pytest.raises(InputError, match="no file"):
         Arrays(path=str(tmp_path / "gone.npz")).load(generator)
     with pytest.raises(InputError, match=r"arrays are read from .npz or .safetensors, got .parquet"):

@@ -1,11 +1,16 @@
 """From inputs and labels to two splits: drawn from one set or made as two, standardised."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from collapselab.core.errors import InputError
 from collapselab.training.data._rows import balanced_rows, most_per_class
 from collapselab.training.data._samples import Samples, Splits
+
+# Standard deviation over mean of numbers that are the same but for the rounding of their mean.
+_ROUNDING = 1e-14
 
 
 def streams(generator: torch.Generator) -> tuple[torch.Generator, torch.Generator]:
@@ -33,8 +38,16 @@ def standardised(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], *, n
 
     Returns:
         Both splits in float32.
+
+    Raises:
+        InputError: If the training inputs are all the same, or too large for their standard deviation to be a number.
     """
     mean, sd = train[0].mean(), train[0].std(correction=0)
+    if not _ROUNDING * abs(float(mean)) < float(sd) < math.inf:
+        raise InputError(
+            "training inputs must vary, and their squares be numbers of float64, got values around"
+            f" {float(mean):g} with standard deviation {float(sd):g}"
+        )
     return Splits(
         Samples(((train[0] - mean) / sd).float(), train[1]),
         Samples(((test[0] - mean) / sd).float(), test[1]),

@@ -75,9 +75,19 @@ def most_per_class(y: Tensor, num_classes: int, *, spare: int = 0) -> int:
         spare: Samples of each class that must be left.
 
     Returns:
-        Size of the smallest class, less those.
+        Size of the smallest class, less those; at least 1.
+
+    Raises:
+        InputError: If a class has not one sample to draw.
     """
-    return int(torch.bincount(y, minlength=num_classes).min()) - spare
+    counts = torch.bincount(y, minlength=num_classes)
+    most = int(counts.min()) - spare
+    if most < 1:
+        raise InputError(
+            f"every class must have at least {spare + 1} of the samples that training ones are drawn from,"
+            f" got {most + spare} of class {int(counts.argmin())}"
+        )
+    return most
 
 
 def balanced_rows(y: Tensor, *, per_class: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -70,10 +70,6 @@ class Arrays(DataSet):
         read = self._read(read_arrays(self.path))
         train, test = self._drawn(read, generator)
         if train[0].dtype != torch.uint8:
-            if not float(train[0].std(correction=0)) > 0:
-                raise InputError(
-                    f"{self.path} must have training inputs that vary, got {float(train[0].flatten()[0])} only"
-                )
             return standardised(train, test, num_classes=read.num_classes)
         scaling = Scaling.of(train[0])
         return Splits(Samples(*train, scaling), Samples(*test, scaling), read.num_classes)
@@ -86,11 +82,14 @@ class Arrays(DataSet):
         parts = tuple(self._part(arrays, x, y) for x, y in zip(names[::2], names[1::2], strict=True))
         if len({(x.dtype, x.shape[1:]) for x, _ in parts}) > 1:
             raise InputError(f"{self.path} must have the same kind of inputs for training and testing")
-        return _Read(parts, 1 + max(int(y.max()) for _, y in parts))
+        num_classes = max(checks.classes_of(y, name) for (_, y), name in zip(parts, names[1::2], strict=True))
+        if num_classes < 2:
+            raise InputError(f"{self.path} must have at least 2 classes, got {num_classes}")
+        return _Read(parts, num_classes)
 
     def _part(self, arrays: Mapping[str, Any], x_name: str, y_name: str) -> Part:
         x = checks.as_tensor(arrays[x_name], x_name)
-        if x.ndim < 2 or not len(x):
+        if x.ndim < 2 or not x.numel():
             raise InputError(f"{x_name} must hold inputs (n, ...), got {checks.described(x)}")
         y = checks.labels(arrays[y_name], y_name, num_rows=len(x))
         if int(y.min()) < 0:
