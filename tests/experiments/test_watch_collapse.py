@@ -6,7 +6,8 @@ import pytest
 
 from collapselab.core.errors import InputError
 from collapselab.experiments import run_experiment
-from collapselab.experiments.recipes.watch_collapse import WatchCollapse, fall_after_zero_error
+from collapselab.experiments.recipes.watch_collapse import WatchCollapse
+from collapselab.experiments.verdicts import fall_after_zero_error
 from collapselab.records import Conditions, Measurement, Measurements, Observation, RunFolder
 from collapselab.records.phase import terminal_phase
 

@@ -6,12 +6,16 @@ from collapselab.core.random import child_seed, generators
 from collapselab.experiments.probe import Probe
 from collapselab.training import Training
 from collapselab.training.data import DataSet, Splits
+from collapselab.training.data.balance import Balance
 from collapselab.training.data.imbalance import Imbalance
 from collapselab.training.data.labels import Labels
 from collapselab.training.data.subsample import Subsample
 from collapselab.training.heads import Head, Neck
+from collapselab.training.losses.cross_entropy import CrossEntropy
 from collapselab.training.networks import Network
+from collapselab.training.optimisers.sgd import SGD
 from collapselab.training.plan import Plan
+from collapselab.training.schedules.step import StepSchedule
 
 
 def data_of(
@@ -41,6 +45,32 @@ def data_of(
     if subsample is not None:
         splits = subsample.apply(splits, fewer)
     return splits if imbalance is None else imbalance.apply(splits, uneven)
+
+
+def sgd_plan(
+    *, epochs: int, batch_size: int, learning_rate: float, weight_decay: float, balance: Balance | None = None
+) -> Plan:
+    """The usual training of a small classifier: cross-entropy, SGD with momentum, two cuts of the rate, full batches.
+
+    Args:
+        epochs: Passes over the training data.
+        batch_size: Samples in an optimiser step.
+        learning_rate: Rate before any cut.
+        weight_decay: Coefficient of one half of the squared norm of all trained parameters.
+        balance: What makes up for unequal classes.
+
+    Returns:
+        The plan.
+    """
+    return Plan(
+        epochs=epochs,
+        batch_size=batch_size,
+        drop_last=True,
+        loss=CrossEntropy(),
+        optimiser=SGD(learning_rate=learning_rate, weight_decay=weight_decay),
+        schedule=StepSchedule(),
+        balance=balance,
+    )
 
 
 def training_of(

@@ -8,21 +8,19 @@ from functools import lru_cache
 from collapselab.core import checks, extras
 from collapselab.core.errors import InputError
 from collapselab.experiments._spec import experiment
-from collapselab.experiments.assembly import data_of, training_of
+from collapselab.experiments.assembly import data_of, sgd_plan, training_of
 from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Case, Probe
+from collapselab.experiments.verdicts import last_row
 from collapselab.records.schema import Observation, Paired, Reference, Verdict
 from collapselab.training import Training
 from collapselab.training.data.digits import Digits
 from collapselab.training.heads import Head
 from collapselab.training.heads.learnable import Learnable
 from collapselab.training.heads.simplex_etf import SimplexETF
-from collapselab.training.losses.cross_entropy import CrossEntropy
 from collapselab.training.networks.mlp import MLP
-from collapselab.training.optimisers.sgd import SGD
 from collapselab.training.plan import Plan
-from collapselab.training.schedules.step import StepSchedule
 
 LEARNABLE, FIXED = "learnable", "fixed"
 
@@ -96,13 +94,11 @@ class FixedHead:
         self._plan().batches(self.samples_per_class * Digits.num_classes)
 
     def _plan(self) -> Plan:
-        return Plan(
+        return sgd_plan(
             epochs=self.epochs,
             batch_size=self.batch_size,
-            drop_last=True,
-            loss=CrossEntropy(),
-            optimiser=SGD(learning_rate=self.learning_rate, weight_decay=self.weight_decay),
-            schedule=StepSchedule(),
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
         )
 
     def _parts(self, kind: str) -> tuple[MLP, Head]:
@@ -142,7 +138,9 @@ class FixedHead:
             The state, a sentence, and the figures it rests on.
         """
         accuracy = {
-            kind: [_final_accuracy(observations, f"{kind}-{self.seed + k}") for k in range(self.seeds)]
+            kind: [
+                1 - last_row(observations, split="test", arm=f"{kind}-{self.seed + k}").error for k in range(self.seeds)
+            ]
             for kind in (LEARNABLE, FIXED)
         }
         counts = {kind: trained_parameters(*self._parts(kind)) for kind in (LEARNABLE, FIXED)}
@@ -208,8 +206,3 @@ def trained_parameters(network: MLP, head: Head) -> int:
     """
     built = network.build(_SHAPE, Digits.num_classes, head=head)
     return sum(parameter.numel() for parameter in built.parameters() if parameter.requires_grad)
-
-
-def _final_accuracy(observations: Sequence[Observation], arm: str) -> float:
-    rows = [row for row in observations if row.arm == arm and row.split == "test" and not row.layer]
-    return 1 - max(rows, key=lambda row: row.step).error

@@ -9,21 +9,19 @@ from collapselab.core import checks
 from collapselab.core.errors import UndefinedMetric
 from collapselab.core.random import generators
 from collapselab.experiments._spec import experiment
-from collapselab.experiments.assembly import data_of, training_of
+from collapselab.experiments.assembly import data_of, sgd_plan, training_of
 from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event, Observed
 from collapselab.experiments.probe import Probe
+from collapselab.experiments.verdicts import last_row
 from collapselab.measuring import measure
 from collapselab.records.schema import NullBand, Observation, Verdict
 from collapselab.training import Training
 from collapselab.training.data.digits import Digits
 from collapselab.training.data.labels import Labels
 from collapselab.training.losses import Outputs
-from collapselab.training.losses.cross_entropy import CrossEntropy
 from collapselab.training.networks.mlp import MLP
-from collapselab.training.optimisers.sgd import SGD
 from collapselab.training.plan import Plan
-from collapselab.training.schedules.step import StepSchedule
 
 PERMUTED = "permuted"
 """Split of the rows that measure the training features under permuted labels."""
@@ -83,13 +81,11 @@ class MemoriseRandomLabels:
         self._plan().batches(self.samples_per_class * Digits.num_classes)
 
     def _plan(self) -> Plan:
-        return Plan(
+        return sgd_plan(
             epochs=self.epochs,
             batch_size=self.batch_size,
-            drop_last=True,
-            loss=CrossEntropy(),
-            optimiser=SGD(learning_rate=self.learning_rate, weight_decay=self.weight_decay),
-            schedule=StepSchedule(),
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
         )
 
     def run(self, probe: Probe) -> Iterator[Event]:
@@ -116,7 +112,7 @@ class MemoriseRandomLabels:
         Returns:
             The state, a sentence, and the figures it rests on.
         """
-        end = max((row for row in observations if row.split == "train"), key=lambda row: row.epoch)
+        end = last_row(observations, split="train")
         null = [row for row in observations if row.split == PERMUTED]
         figures: dict[str, float | int | str | None] = {"training_error_at_end": end.error}
         if end.error > 0:

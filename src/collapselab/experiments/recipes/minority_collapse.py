@@ -7,10 +7,11 @@ from itertools import pairwise
 from collapselab.core import checks
 from collapselab.core.errors import InputError, UndefinedMetric
 from collapselab.experiments._spec import experiment
-from collapselab.experiments.assembly import data_of, training_of
+from collapselab.experiments.assembly import data_of, sgd_plan, training_of
 from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Case, Probe
+from collapselab.experiments.verdicts import last_row
 from collapselab.records.schema import Against, Observation, Reference, Verdict
 from collapselab.training import Training
 from collapselab.training.data.balance import Balance
@@ -19,11 +20,8 @@ from collapselab.training.data.templates1d import Templates1d
 from collapselab.training.heads import Head
 from collapselab.training.heads.learnable import Learnable
 from collapselab.training.heads.simplex_etf import SimplexETF
-from collapselab.training.losses.cross_entropy import CrossEntropy
 from collapselab.training.networks.mlp import MLP
-from collapselab.training.optimisers.sgd import SGD
 from collapselab.training.plan import Plan
-from collapselab.training.schedules.step import StepSchedule
 
 PLAIN, OVERSAMPLED, FIXED = "plain", "oversampled", "fixed"
 TITLES = {PLAIN: "cross-entropy", OVERSAMPLED: "oversampling", FIXED: "fixed simplex head"}
@@ -136,13 +134,11 @@ class MinorityCollapse:
         counts = self._imbalance(ratio).counts(self.samples_per_class, self.num_classes)
         size = max(counts) * self.num_classes if remedy == OVERSAMPLED else sum(counts)
         per_epoch = max(1, size // self.batch_size)
-        plan = Plan(
+        plan = sgd_plan(
             epochs=max(1, round(self.steps / per_epoch)),
             batch_size=self.batch_size,
-            drop_last=True,
-            loss=CrossEntropy(),
-            optimiser=SGD(learning_rate=self.learning_rate, weight_decay=self.weight_decay),
-            schedule=StepSchedule(),
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
             balance=Balance(oversample=remedy == OVERSAMPLED),
         )
         plan.batches(size)
@@ -191,7 +187,9 @@ class MinorityCollapse:
                 (FIXED, self.remedy_ratios),
             ):
                 for ratio in ratios:
-                    train, test = (_final(observations, _arm(remedy, ratio), split) for split in ("train", "test"))
+                    train, test = (
+                        last_row(observations, split=split, arm=_arm(remedy, ratio)) for split in ("train", "test")
+                    )
                     cosines[remedy].append(train.result[METRIC])
                     figures[f"{METRIC}_{_arm(remedy, ratio)}"] = train.result[METRIC]
                     correct = test.result.per_class["class_accuracy"].values or ()
@@ -232,8 +230,3 @@ class MinorityCollapse:
 
 def _arm(remedy: str, ratio: float) -> str:
     return f"{remedy}-R{ratio:g}"
-
-
-def _final(observations: Sequence[Observation], arm: str, split: str) -> Observation:
-    rows = [row for row in observations if row.arm == arm and row.split == split and not row.layer]
-    return max(rows, key=lambda row: row.step)

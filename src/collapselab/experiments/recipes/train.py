@@ -11,7 +11,7 @@ from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Probe
-from collapselab.experiments.recipes.watch_collapse import fall_after_zero_error
+from collapselab.experiments.verdicts import FALL_CLAIM, fall_after_zero_error
 from collapselab.records.schema import Observation, Verdict
 from collapselab.training.data import DataSet
 from collapselab.training.data.augmentation import Augmentation
@@ -37,10 +37,7 @@ from collapselab.training.stop import Stop
 
 @experiment(
     source="papyan2020",
-    claim=(
-        "Trained on past zero training error, the within-class variability of the training features keeps falling:"
-        " nc1_pinv ends at a tenth or less of its value at the first measurement without training error."
-    ),
+    claim=FALL_CLAIM,
     title="Train a network of your choice",
 )
 @dataclass(frozen=True)

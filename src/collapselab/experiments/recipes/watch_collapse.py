@@ -4,18 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from collapselab.core import checks
-from collapselab.core.errors import InputError, UndefinedMetric
-from collapselab.core.random import child_seed, generators
+from collapselab.core.errors import InputError
 from collapselab.experiments._spec import experiment
+from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Probe
-from collapselab.records.phase import terminal_phase
+from collapselab.experiments.verdicts import FALL_CLAIM, fall_after_zero_error
 from collapselab.records.schema import Observation, Verdict
-from collapselab.training import Training
 from collapselab.training.data.digits import Digits
 from collapselab.training.data.mnist1d import Mnist1d
 from collapselab.training.losses import Loss
@@ -27,12 +24,6 @@ from collapselab.training.optimisers.sgd import SGD
 from collapselab.training.plan import Plan
 from collapselab.training.schedules.step import StepSchedule
 
-# How far NC1 must fall after the training error has vanished for the claim to hold.
-FALL = 10.0
-
-# The keys that stand for NC2, NC3 and NC4 in the figures beside the verdict.
-NC2, NC3, NC4 = "nc2_max_angle_means", "nc3_duality", "nc4_disagreement"
-
 _DATA: dict[str, type[Digits | Mnist1d]] = {"digits": Digits, "mnist1d": Mnist1d}
 _NETWORKS: dict[str, type[MLP | CNN]] = {"mlp": MLP, "cnn": CNN}
 _LOSSES: dict[str, type[Loss]] = {"cross_entropy": CrossEntropy, "mse": HalfSquaredError}
@@ -40,10 +31,7 @@ _LOSSES: dict[str, type[Loss]] = {"cross_entropy": CrossEntropy, "mse": HalfSqua
 
 @experiment(
     source="papyan2020",
-    claim=(
-        "Trained on past zero training error, the within-class variability of the training features keeps falling:"
-        " nc1_pinv ends at a tenth or less of its value at the first measurement without training error."
-    ),
+    claim=FALL_CLAIM,
     title="Watch a network collapse",
     notes=(
         "The test split is measured about the class means of the test split, in eval mode like the training split.",
@@ -138,11 +126,8 @@ class WatchCollapse:
         Returns:
             What happens, as it happens.
         """
-        split, order = generators(self.seed, "data", "order")
-        data = self._data().load(split)
-        torch.manual_seed(child_seed(self.seed, "network"))
-        network = self._network().build(data.shape, data.num_classes)
-        training = Training(network, data, self._plan(), order=order, fabric=probe.fabric)
+        data = data_of(self._data(), seed=self.seed)
+        training = training_of(self._network(), data, self._plan(), seed=self.seed, probe=probe)
         return probe.watch(training, at=(0, *log_spaced(self.epochs, self.measurements)))
 
     def verdict(self, observations: Sequence[Observation]) -> Verdict:
@@ -164,63 +149,3 @@ class WatchCollapse:
             Its configuration.
         """
         return cls(epochs=40, widths=(64, 32), samples_per_class=40, batch_size=50, measurements=12)
-
-
-def fall_after_zero_error(observations: Sequence[Observation], *, metric: str = "nc1_pinv") -> Verdict:
-    """Compare a metric at the first measurement without training error with its value at the end.
-
-    Args:
-        observations: Rows of a series.
-        metric: Key of a metric that is 0 at collapse.
-
-    Returns:
-        ``holds`` if it fell at least `FALL`-fold; ``inconclusive`` if the error never vanished, if fewer than two
-        measurements came after that, or if the metric was undefined.
-    """
-    seen_by_head = (row for row in observations if row.split == "train" and not row.layer)
-    rows = sorted(seen_by_head, key=lambda row: row.step)
-    phase = terminal_phase(rows)
-    figures: dict[str, float | int | str | None] = {
-        "first_epoch_at_zero_error": phase.first_zero,
-        "last_epoch_above_zero_error": phase.last_above,
-    }
-    if phase.first_zero is None:
-        lowest = min((row.error for row in rows), default=None)
-        figures["lowest_training_error"] = lowest
-        return Verdict(state="inconclusive", statement="The training error never reached zero.", figures=figures)
-    later = [row for row in rows if row.epoch >= phase.first_zero]
-    if len(later) < 3:
-        came = "No measurement" if len(later) == 1 else "Only 1 measurement"
-        few = f"{came} came after the training error vanished; at least 2 are needed."
-        return Verdict(state="inconclusive", statement=few, figures=figures)
-    first, last = later[0].result, later[-1].result
-    try:
-        start, end = first[metric], last[metric]
-    except UndefinedMetric as undefined:
-        return Verdict(state="inconclusive", statement=f"The fall has no value: {undefined}.", figures=figures)
-    fall = start / end if end > 0 else None
-    figures |= {f"{metric}_at_first_zero_error": start, f"{metric}_at_end": end, f"{metric}_fall": fall}
-    figures |= _beside(later)
-    holds = fall is None or fall >= FALL
-    times = "without bound" if fall is None else f"{fall:.3g}-fold"
-    statement = (
-        f"{metric} on the training set fell {times}, from {start:.3g} at epoch {later[0].epoch} (first measurement"
-        f" without training error) to {end:.3g} at epoch {later[-1].epoch}."
-    )
-    return Verdict(state="holds" if holds else "fails", statement=statement, figures=figures)
-
-
-def _beside(later: Sequence[Observation]) -> dict[str, float | int | str | None]:
-    """What NC2 and NC3 did meanwhile, and the worst of NC4."""
-    figures: dict[str, float | int | str | None] = {}
-    for name in (NC2, NC3):
-        for moment, row in (("at_first_zero_error", later[0]), ("at_end", later[-1])):
-            figures[f"{name}_{moment}"] = _value(row, name)
-    worst = [value for row in later if (value := _value(row, NC4)) is not None]
-    figures[f"{NC4}_max"] = max(worst, default=None)
-    return figures
-
-
-def _value(row: Observation, name: str) -> float | None:
-    found = row.result.measurements.get(name)
-    return None if found is None else found.value
