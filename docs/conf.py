@@ -51,6 +51,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(str|int|float|bool|bytes|tuple|list|dict|set|frozenset|object|None|type|slice|range|optional)"),
     (r"py:.*", r"'[a-z .*]*'"),  # names of axes
     (r"py:.*", r"collapselab\..*\.[A-Z]"),  # type variables
+    (r"py:class", r"(FieldInfo|NoneType|(dict|tuple)\[.*)"),  # parts of signatures that pydantic makes
     (r"py:class", r"collapselab(\.\w+){3,}"),  # not exported by its package, so it has no entry of its own
     (r"py:exc", r"[A-Z][A-Za-z]*"),  # errors are named without their module in Raises
 ]

@@ -15,21 +15,24 @@ from collapselab.cli import main
 from collapselab.records.store import RunFolder
 
 ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
+GUIDES = {path.name: path for path in (README, ROOT / "docs" / "training.md", ROOT / "docs" / "extending.md")}
+TRAINING = re.compile(r"collapselab (run|train|sweep) ")
 
 
 def test_the_table_of_metrics_is_the_registry():
     script = runpy.run_path(str(ROOT / "docs" / "readme_table.py"))
-    assert script["updated"](TEXT) == TEXT, "the table is out of date: run python docs/readme_table.py"
+    text = README.read_text()
+    assert script["updated"](text) == text, "the table is out of date: run python docs/readme_table.py"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[str]:
-    lines = [line for block in blocks("console") for line in block.splitlines()]
-    return [line.removeprefix("$ ").split("  #")[0] for line in lines if line.startswith("$ collapselab ")]
+def commands(page: Path) -> list[str]:
+    lines = [line for block in blocks(page, "console") for line in block.splitlines()]
+    return [line.removeprefix("$ ").split("  #")[0].strip() for line in lines if line.startswith("$ collapselab ")]
 
 
 @pytest.mark.slow
@@ -39,10 +42,10 @@ def test_the_examples_run(tmp_path, monkeypatch, capsys):
     names: dict[str, object] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries whose models are measured
-        for block in blocks("python"):
+        for block in blocks(README, "python"):
             exec(block, names)
     capsys.readouterr()
-    quick = [line for line in commands() if not re.search(r" (run|report|compare) ", line)]
+    quick = [line for line in commands(README) if not re.search(r" (run|train|sweep|report|compare) ", line)]
     assert len(quick) >= 6
     for line in quick:
         assert main(shlex.split(line)[1:]) == 0, line
@@ -52,12 +55,39 @@ def test_the_examples_run(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "features.html").stat().st_size > 100_000
 
 
-def test_every_long_command_is_understood(capsys):
-    long = [line for line in commands() if " run " in line]
-    assert long
+@pytest.mark.parametrize("name", ["README.md", "training.md"])
+def test_every_long_command_is_understood(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    long = [line for line in commands(GUIDES[name]) if TRAINING.match(line)]
+    assert len(long) >= 5
     for line in long:
-        assert main([*shlex.split(line)[1:], "--help"]) == 0, line
-    capsys.readouterr()
+        typed, _, file = line.partition(" > ")
+        arguments = shlex.split(typed)[1:]
+        asked = arguments if arguments[-1] in ("--print_config", "--help") else [*arguments, "--print_config"]
+        assert main(asked) == 0, line
+        printed = capsys.readouterr().out
+        assert "seed" in printed
+        if file:
+            Path(file).write_text(printed)
+
+
+def test_guides_link_to_pages_that_exist():
+    for page in GUIDES.values():
+        targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+        made = {"reference/generated"}  # when the documentation is built
+        there = [str(page.parent / target) for target in targets if str(Path(target).parent) not in made]
+        assert [target for target in there if not Path(target).exists()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["training.md", "extending.md"])
+def test_the_examples_of_a_guide_run(name, tmp_path):
+    pytest.importorskip("sklearn")
+    # In a process of its own: what it declares would stand in the registries of all other tests.
+    code = "\n".join(blocks(GUIDES[name], "python"))
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=250)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
