@@ -258,6 +258,13 @@ def test_the_band_is_the_range_of_the_null(tmp_path):
     assert section.words["gaps"] == (gap,)
 
 
+def test_the_null_is_no_course_of_training(tmp_path):
+    """Twenty values of one moment have no first and last."""
+    view = open_run(permuted(write_run(tmp_path / "run", snapshots=False, chart=BAND), (1000.0, 3000.0)))
+    assert view.splits == ("train", "test")
+    assert {curve.split for curve in view.curves("nc1_pinv")} == {"train", "test"}
+
+
 def test_a_null_that_is_still_to_come(tmp_path):
     section = shown(write_run(tmp_path / "run", epochs=SHORT, snapshots=False, chart=BAND, verdict=None))
     figure = section.panels["claim"].figure

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from collapselab.records import Arm, Declaration, Measurement, Measurements, Observation, Run
+from collapselab.records import Arm, Declaration, Measurement, Measurements, NullBand, Observation, Run
 from collapselab.records.families import family_place
 from collapselab.records.phase import TerminalPhase, terminal_phase
 from collapselab.report.faces import FACES, Face
@@ -91,8 +91,10 @@ class View:
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
-        """Splits that were measured, train and test first."""
-        return tuple(self.latest)
+        """Splits that were measured in the course of training, train and test first."""
+        chart = None if self.run is None else self.run.chart
+        null = chart.null if isinstance(chart, NullBand) else None  # its rows are values to compare with, of one moment
+        return tuple(split for split in self.latest if split != null)
 
     @cached_property
     def phase(self) -> TerminalPhase:
