@@ -199,6 +199,30 @@ def test_labels_that_are_numbers_or_words(tmp_path: Path, kind: str, generator: 
         Hub(path=str(tmp_path / "strange"), label="kind").load(generator)
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # datasets leaves files open that are damaged
+def test_files_that_are_no_images(tmp_path: Path, generator: torch.Generator) -> None:
+    """Damaged, cut short, of another kind, or not there; the first one and a later one."""
+    arrays = pixels(4, 40, 40)
+    for kind in ("a", "b"):
+        (tmp_path / "whole" / kind).mkdir(parents=True)
+        for i in (0, 1):
+            Image.fromarray(arrays[i]).save(tmp_path / "whole" / kind / f"{i}.png")
+    content = (tmp_path / "whole" / "a" / "0.png").read_bytes()
+    for name, bad in {"words": b"no image", "half": content[: len(content) // 2], "nothing": b""}.items():
+        for place, file in enumerate(("a/0.png", "b/1.png")):
+            path = tmp_path / f"{name}{place}"
+            shutil.copytree(tmp_path / "whole", path)
+            (path / file).write_bytes(bad)
+            with pytest.raises(InputError, match=f"every image must be a complete file .*, got none at {3 * place}: "):
+                Hub(path=str(path), samples_per_class=1).load(generator)
+    path = tmp_path / "missing.parquet"
+    table([None, *map(Image.fromarray, arrays[1:])], [0, 0, 1, 1]).to_parquet(str(path))
+    with pytest.raises(InputError, match="every image must be a complete file of a known kind, got none at 0: "):
+        Hub(path=str(path), samples_per_class=1).load(generator)
+    with pytest.raises(InputError, match="image must be a column of images, got 'kind': "):
+        Hub(path=str(path), samples_per_class=1, image="kind").load(generator)
+
+
 def test_a_split_without_labels(tmp_path: Path, generator: torch.Generator) -> None:
     train, _ = coloured(4)
     hidden = table(list(train["picture"]), [-1] * 4)

@@ -96,6 +96,28 @@ class Form:
         return image.resize((self.width, self.height), bilinear, box=(left, top, left + side, top + side))
 
 
+def opened(decoder: Any, file: Any, at: int) -> Any:
+    """An image from its file.
+
+    Args:
+        decoder: Feature of datasets that decodes one file.
+        file: What the table holds.
+        at: Its row in the table, for messages.
+
+    Returns:
+        A Pillow image.
+
+    Raises:
+        InputError: If there is none, or the file is damaged or of no known kind.
+    """
+    try:
+        if file is None:  # which datasets would give back as it is
+            raise ValueError("the table has no value there")
+        return decoder.decode_example(file)
+    except (OSError, SyntaxError, TypeError, ValueError) as error:  # Pillow has a SyntaxError for damaged PNG files
+        raise InputError(f"every image must be a complete file of a known kind, got none at {at}: {error}") from error
+
+
 def shown(image: Any, at: int) -> Colour:
     """Whether an image is grey or coloured.
 
@@ -168,7 +190,7 @@ class Images:
 
         def fill(mine: range) -> None:
             for i in mine:
-                out[i] = self.form.pixels(self.decoder.decode_example(files[i]), where[i])
+                out[i] = self.form.pixels(opened(self.decoder, files[i], where[i]), where[i])
 
         threads = min(torch.get_num_threads(), len(where))
         if threads <= 1:

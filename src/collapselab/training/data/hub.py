@@ -10,7 +10,7 @@ from torch import Tensor
 from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.core.random import preserved_randomness
-from collapselab.training.data._images import Form, Images
+from collapselab.training.data._images import Form, Images, opened
 from collapselab.training.data._known import KNOWN
 from collapselab.training.data._rows import balanced_rows, most_per_class
 from collapselab.training.data._samples import Samples, Scaling, Splits
@@ -157,8 +157,12 @@ class Hub(DataSet):
     def _images(self, tables: list[Any], rows: tuple[Tensor, Tensor]) -> list[Images]:
         feature = package().Image
         column = column_of(tables[0].features, feature, given=self.image, name="image")
-        files = [table.select_columns([column]).cast_column(column, feature(decode=False)) for table in tables]
-        first = feature().decode_example(files[0][int(rows[0][0])][column])
+        try:
+            files = [table.select_columns([column]).cast_column(column, feature(decode=False)) for table in tables]
+        except (NotImplementedError, TypeError, ValueError) as error:  # what pyarrow raises has these as bases
+            raise InputError(f"image must be a column of images, got {column!r}: {error}") from error
+        place = int(rows[0][0])
+        first = opened(feature(), files[0][place][column], place)
         form = Form.of(first, colour=None if self.colour == "as_is" else self.colour, size=self.size)
         return [Images(table, column, feature(), at, form) for table, at in zip(files, rows, strict=True)]
 
