@@ -2,11 +2,13 @@
 
 import argparse
 import contextlib
+import dataclasses
 import difflib
 import inspect
 import io
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -68,6 +70,20 @@ def field_docs(configuration: type) -> dict[str, str]:
     found = sections(inspect.getdoc(configuration) or "")
     entries = re.split(r"(?m)^(\w+):\s", found.get("attributes") or found.get("args") or "")
     return {name: " ".join(text.split()) for name, text in zip(entries[1::2], entries[2::2], strict=True)}
+
+
+def default_of(field: "dataclasses.Field[Any]") -> Any:
+    """What a field of a dataclass is where nothing is given.
+
+    Args:
+        field: One of its fields.
+
+    Returns:
+        The default, made anew if it is made; None if there is none.
+    """
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return None if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def sections(docstring: str) -> dict[str, str]:

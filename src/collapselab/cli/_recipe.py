@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from collapselab.cli._parsing import add_fields, field_docs, nearest, parsed
+from collapselab.cli._parsing import add_fields, default_of, field_docs, nearest, parsed
 from collapselab.core.errors import InputError
+from collapselab.records.flat import tupled
 
 if TYPE_CHECKING:
     from collapselab.experiments import Experiment, Recipe
@@ -154,7 +155,7 @@ class Flags:
         parser = self._build()
         add_fields(parser, self._entry.cls, skip=set(self._parts))
         known = {field.name for field in dataclasses.fields(self._entry.cls)} - set(self._parts)
-        parser.set_defaults({key: _untupled(chosen[key]) for key in known if key in chosen})
+        parser.set_defaults({key: tupled(chosen[key]) for key in known if key in chosen})
         words = field_docs(self._entry.cls)
         for field, part in self._parts.items():
             _add_part(parser, field, part, chosen[field], words.get(field, ""))
@@ -205,9 +206,9 @@ def _add_part(parser: ArgumentParser, field: str, part: "Part", settings: Mappin
         return
     hints, docs = typing.get_type_hints(make), field_docs(make)
     for setting in dataclasses.fields(make):
-        default = _default(setting)
+        default = default_of(setting)
         if setting.name in given:
-            default = _untupled(given[setting.name])
+            default = tupled(given[setting.name])
         name = f"--{field}.{setting.name}"
         group.add_argument(name, type=hints[setting.name], default=default, help=docs.get(setting.name, ""))
 
@@ -222,12 +223,6 @@ def _class_of(part: "Part", settings: Mapping[str, Any] | None) -> type | None:
 def _settings(part: "Part", settings: Mapping[str, Any] | None) -> list[str]:
     make = _class_of(part, settings)
     return [] if make is None else [field.name for field in dataclasses.fields(make)]
-
-
-def _default(field: "dataclasses.Field[Any]") -> Any:
-    if field.default is not dataclasses.MISSING:
-        return field.default
-    return None if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _over(before: Mapping[str, Any], after: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,7 +253,3 @@ def _mapping_in(file: str) -> dict[str, Any] | None:
 
 def _plain(value: Any) -> Any:
     return {key: _plain(entry) for key, entry in vars(value).items()} if isinstance(value, Namespace) else value
-
-
-def _untupled(value: Any) -> Any:
-    return tuple(_untupled(entry) for entry in value) if isinstance(value, list) else value

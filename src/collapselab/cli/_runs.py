@@ -1,10 +1,14 @@
 """Run folders as several verbs look at them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from collapselab.cli._table import number
 from collapselab.records import Observation, Run, RunFolder
+
+HOME = Path("runs")
+"""Where runs go that were not told where to."""
 
 NC = (
     ("NC1", "nc1_pinv"),
@@ -13,6 +17,31 @@ NC = (
     ("NC4", "nc4_disagreement"),
 )
 """The four faces of collapse and the metric that stands for each where there is room for one."""
+
+
+def numbered(name: str) -> list[int]:
+    """Numbers N of the folders ``runs/name-N`` that are there.
+
+    Args:
+        name: Of a recipe, or what a folder of several runs is called.
+
+    Returns:
+        In no order.
+    """
+    stems = (path.name.removeprefix(f"{name}-") for path in HOME.glob(f"{name}-*"))
+    return [int(stem) for stem in stems if stem.isdecimal()]
+
+
+def next_free(name: str) -> Path:
+    """The next folder ``runs/name-N`` after those that are there.
+
+    Args:
+        name: See `numbered`.
+
+    Returns:
+        Its path; nothing is made.
+    """
+    return HOME / f"{name}-{max(numbered(name), default=0) + 1}"
 
 
 def last_rows(folder: RunFolder, arm: str = "") -> dict[str, Observation]:

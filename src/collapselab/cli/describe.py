@@ -8,7 +8,7 @@ from typing import Any
 
 from collapselab.cli._answer import Answer
 from collapselab.cli._catalogue import PARTS, find
-from collapselab.cli._parsing import field_docs, parsed, parser_of, sections
+from collapselab.cli._parsing import default_of, field_docs, parsed, parser_of, sections
 from collapselab.cli._table import columns, number, paragraph
 from collapselab.core.cite import Reference, references
 
@@ -118,7 +118,7 @@ def _configurable(kind: str, name: str, configuration: type, source: str) -> dic
     words, parts = field_docs(configuration), parts_of(configuration)
     fields = []
     for field in dataclasses.fields(configuration):
-        part, default = parts.get(field.name), _default(field)
+        part, default = parts.get(field.name), _listed(default_of(field))
         typed = _type(field.type) if part is None else part.kind
         shown = default if part is None else part.settings(default)
         fields.append({"name": field.name, "type": typed, "default": shown, "help": words.get(field.name, "")})
@@ -130,10 +130,7 @@ def _type(annotation: Any) -> str:
     return inspect.formatannotation(annotation).replace("typing.", "")
 
 
-def _default(field: "dataclasses.Field[Any]") -> Any:
-    value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    if value is dataclasses.MISSING:
-        return None
+def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -17,16 +17,13 @@ from collapselab.cli._answer import Answer, Told
 from collapselab.cli._parsing import parsed, parser_of
 from collapselab.cli._progress import progress
 from collapselab.cli._recipe import Flags, place_asked
-from collapselab.cli._runs import ENDS, ends, last_documents, last_rows
+from collapselab.cli._runs import ENDS, HOME, ends, last_documents, last_rows, next_free, numbered
 from collapselab.cli._table import columns, paragraph
 from collapselab.core.errors import InputError, Interrupted
 from collapselab.records import Run, RunFolder, command_line
 
 if TYPE_CHECKING:
     from collapselab.experiments import Experiment, Recipe
-
-_HOME = Path("runs")
-"""Where runs go that were not told where to."""
 
 _VERDICT = {"holds": "It holds here", "fails": "It fails here", "inconclusive": "Not decided here"}
 
@@ -113,7 +110,7 @@ def _asked(entry: "Experiment", arguments: list[str], folder: Path | None) -> _A
     stored = _stored(out, entry) if resume and out is not None else None
     first, recipe = Flags(entry, lambda: _parser(entry)).parse(arguments, stored=stored)
     options = {name: first[name] for name in ("overwrite", "device", "threads", "devices", "strategy")}
-    return _Asked(recipe, _next_free(entry.name) if out is None else out, first.resume, options)
+    return _Asked(recipe, next_free(entry.name) if out is None else out, first.resume, options)
 
 
 def recipe_asked(entry: "Experiment", arguments: list[str]) -> "Recipe":
@@ -135,7 +132,7 @@ def _parser(entry: "Experiment") -> ArgumentParser:
     )
     parser.add_argument("--config", action="config", help="a YAML file with any of these flags; flags win")
     parser.add_argument(
-        "--out", type=str, metavar="FOLDER", help=f"the run folder; the next free {_HOME}/{entry.name}-N if not given"
+        "--out", type=str, metavar="FOLDER", help=f"the run folder; the next free {HOME}/{entry.name}-N if not given"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder, to the same bits")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
@@ -156,18 +153,9 @@ def _stored(folder: Path, entry: "Experiment") -> dict[str, Any]:
     return {name: value for name, value in run.config.items() if name in known}
 
 
-def _numbered(name: str) -> list[int]:
-    stems = (path.name.removeprefix(f"{name}-") for path in _HOME.glob(f"{name}-*"))
-    return [int(stem) for stem in stems if stem.isdecimal()]
-
-
-def _next_free(name: str) -> Path:
-    return _HOME / f"{name}-{max(_numbered(name), default=0) + 1}"
-
-
 def _latest(name: str) -> str:
-    taken = _numbered(name)
-    return f"; the latest is {_HOME}/{name}-{max(taken)}" if taken else ""
+    taken = numbered(name)
+    return f"; the latest is {HOME}/{name}-{max(taken)}" if taken else ""
 
 
 @contextlib.contextmanager

@@ -1,25 +1,18 @@
 """`collapselab sweep`: one recipe under every combination of some settings, several runs at once."""
 
 import argparse
-import contextlib
 import os
 import shlex
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from tqdm import tqdm
 
 from collapselab.cli._answer import Answer
+from collapselab.cli._jobs import Job, ended_together, reason_of, status_of, work
 from collapselab.cli._parsing import parsed, parser_of
-from collapselab.cli._runs import ENDS, ends, last_documents, last_rows
+from collapselab.cli._runs import ENDS, ends, last_documents, last_rows, next_free
 from collapselab.cli._table import columns
 from collapselab.core.errors import CollapselabError, InputError, Interrupted
 from collapselab.records import RunFolder
@@ -27,31 +20,8 @@ from collapselab.records import RunFolder
 if TYPE_CHECKING:
     from collapselab.experiments.grid import Point
 
-_HOME = Path("runs")
-
-_LOOK_SECONDS = 0.2
-"""Time between two looks at the runs that are under way."""
-
 _OWN = ("--over", "--jobs", "--out", "--overwrite")
 """Flags of the sweep itself; all others go to the recipe."""
-
-
-@dataclass
-class _Job:
-    """One run of the sweep.
-
-    Attributes:
-        point: Its settings.
-        folder: Its run folder.
-        command: What runs it.
-        process: While it runs.
-    """
-
-    point: "Point"
-    folder: Path
-    command: list[str]
-    process: "subprocess.Popen[bytes] | None" = None
-    begun: float = field(default=0.0)
 
 
 def answer(arguments: list[str]) -> Answer:
@@ -72,14 +42,14 @@ def answer(arguments: list[str]) -> Answer:
 
     recipe, asked, flags = _asked(arguments)
     points = grid(_over(asked.over))
-    out = Path(asked.out) if asked.out is not None else _next_free(recipe)
+    out = Path(asked.out) if asked.out is not None else next_free(f"{recipe}-sweep")
     jobs = [_job(recipe, point, out / point.name, flags) for point in points]
     waiting = _checked(jobs, recipe, flags, overwrite=asked.overwrite)
     again = shlex.join(["collapselab", "sweep", recipe, *flags, *(f"--over={one}" for one in asked.over)])
-    with _ended_together(jobs) as stopping:
-        _work(waiting, total=len(jobs), at_once=_at_once(asked.jobs, flags, len(waiting)), stopping=stopping)
+    with ended_together(jobs) as stopping:
+        work(waiting, total=len(jobs), at_once=_at_once(asked.jobs, flags, len(waiting)), stopping=stopping)
     if stopping.is_set():
-        done = sum(_status(job.folder) == "done" for job in jobs)
+        done = sum(status_of(job.folder) == "done" for job in jobs)
         raise Interrupted(
             f"stopped with {done} of {len(jobs)} runs done; to go on: {again} --out {shlex.quote(str(out))}"
         )
@@ -144,19 +114,14 @@ def _over(given: Sequence[str]) -> dict[str, list[Any]]:
     return found
 
 
-def _next_free(recipe: str) -> Path:
-    stems = (path.name.removeprefix(f"{recipe}-sweep-") for path in _HOME.glob(f"{recipe}-sweep-*"))
-    return _HOME / f"{recipe}-sweep-{max((int(stem) for stem in stems if stem.isdecimal()), default=0) + 1}"
-
-
-def _job(recipe: str, point: "Point", folder: Path, flags: Sequence[str]) -> _Job:
+def _job(recipe: str, point: "Point", folder: Path, flags: Sequence[str]) -> Job:
     from collapselab.experiments.grid import as_text
 
     settings = [f"--{key}={as_text(value)}" for key, value in point.settings.items()]
-    return _Job(point, folder, ["run", recipe, *flags, *settings, f"--out={folder}"])
+    return Job(point, folder, ["run", recipe, *flags, *settings, f"--out={folder}"])
 
 
-def _checked(jobs: Sequence[_Job], recipe: str, flags: Sequence[str], *, overwrite: bool) -> list[_Job]:
+def _checked(jobs: Sequence[Job], recipe: str, flags: Sequence[str], *, overwrite: bool) -> list[Job]:
     """The runs that are to be started; every combination is tried on the recipe before the first one starts."""
     from collapselab.cli.run import recipe_asked
     from collapselab.experiments import REGISTRY
@@ -193,73 +158,9 @@ def _at_once(asked: int | None, flags: Sequence[str], waiting: int) -> int:
     return max(1, min(cores, waiting))
 
 
-@contextlib.contextmanager
-def _ended_together(jobs: Sequence[_Job]) -> "Iterator[threading.Event]":
-    """The first request to end lets every run under way end after its step; the runs are told if nobody else does."""
-    stopping = threading.Event()
-
-    def stop(number: int, _frame: Any) -> None:
-        again = stopping.is_set()
-        stopping.set()
-        for job in jobs:
-            # Ctrl-C in a terminal reaches all processes of the group; a signal for this one is handed on.
-            if job.process is not None and job.process.poll() is None and (again or number == signal.SIGTERM):
-                job.process.terminate()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stopping
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for job in jobs:
-            if job.process is not None and job.process.poll() is None:
-                job.process.terminate()
-
-
-def _work(waiting: list[_Job], *, total: int, at_once: int, stopping: threading.Event) -> None:
-    queue, running = list(waiting), []
-    told = tqdm(total=total, initial=total - len(queue), unit="run", file=sys.stderr, disable=not sys.stderr.isatty())
-    with told:
-        while (queue and not stopping.is_set()) or running:
-            while queue and len(running) < at_once and not stopping.is_set():
-                running.append(_started(queue.pop(0)))
-            time.sleep(_LOOK_SECONDS)
-            for job in [job for job in running if job.process is not None and job.process.poll() is not None]:
-                running.remove(job)
-                told.update()
-                _tell(job, told)
-
-
-def _started(job: _Job) -> _Job:
-    job.folder.mkdir(parents=True, exist_ok=True)
-    with open(job.folder / "log.txt", "ab") as log:
-        command = [sys.executable, "-m", "collapselab", *job.command]
-        job.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    job.begun = time.monotonic()
-    return job
-
-
-def _tell(job: _Job, told: "tqdm[Any]") -> None:
-    seconds = time.monotonic() - job.begun
-    line = f"{told.n}/{told.total}  {job.point.name}  {_status(job.folder)} after {seconds:.0f} s"
-    if told.disable:
-        told.n += 1
-        print(f"{told.n}{line[line.index('/') :]}", file=sys.stderr, flush=True)
-    else:
-        told.write(line, file=sys.stderr)
-
-
-def _status(folder: Path) -> str:
-    return RunFolder(folder).read().status if RunFolder(folder).exists() else "not begun"
-
-
-def _answer(jobs: Sequence[_Job], out: Path, *, over: list[str]) -> Answer:
+def _answer(jobs: Sequence[Job], out: Path, *, over: list[str]) -> Answer:
     rows = [_row(job) for job in jobs]
-    failed = [job for job in jobs if _status(job.folder) != "done"]
+    failed = [job for job in jobs if status_of(job.folder) != "done"]
     done = [str(job.folder) for job in jobs if job not in failed]
     text = [columns(_table(jobs, rows, over))]
     page = None
@@ -269,7 +170,7 @@ def _answer(jobs: Sequence[_Job], out: Path, *, over: list[str]) -> Answer:
         page = str(write_comparison(done, str(out / "comparison.html")))
         text += ["", page]
     if failed:
-        reasons = "; ".join(f"{job.point.name}: {_reason(job.folder)}" for job in failed[:3])
+        reasons = "; ".join(f"{job.point.name}: {reason_of(job.folder)}" for job in failed[:3])
         more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise CollapselabError(
             f"{len(failed)} of {len(jobs)} runs failed, the others are kept in {out}: {reasons}{more}"
@@ -277,7 +178,7 @@ def _answer(jobs: Sequence[_Job], out: Path, *, over: list[str]) -> Answer:
     return Answer({"folder": str(out), "runs": rows, "page": page}, "\n".join(text))
 
 
-def _row(job: _Job) -> dict[str, Any]:
+def _row(job: Job) -> dict[str, Any]:
     described = {"folder": str(job.folder), "settings": dict(job.point.settings)}
     if not RunFolder(job.folder).exists():
         return {**described, "status": "not begun", "verdict": None, "last": {}}
@@ -287,21 +188,10 @@ def _row(job: _Job) -> dict[str, Any]:
     return {**described, "status": run.status, "verdict": verdict, "last": last}
 
 
-def _table(jobs: Sequence[_Job], rows: Sequence[Mapping[str, Any]], over: Sequence[str]) -> list[list[str]]:
+def _table(jobs: Sequence[Job], rows: Sequence[Mapping[str, Any]], over: Sequence[str]) -> list[list[str]]:
     """A line a run; of several arms a run shows its claim alone."""
     table = [[*over, "claim", *ENDS]]
     for job, row in zip(jobs, rows, strict=True):
         cells = ends(last_rows(RunFolder(job.folder))) if RunFolder(job.folder).exists() else ["-"] * len(ENDS)
         table.append([*(str(row["settings"][key]) for key in over), row["verdict"] or row["status"], *cells])
     return table
-
-
-def _reason(folder: Path) -> str:
-    run = RunFolder(folder).read() if RunFolder(folder).exists() else None
-    if run is not None and run.error is not None:
-        return run.error
-    try:
-        lines = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
-    except OSError:
-        lines = []
-    return lines[-1] if lines else "no reason was given"

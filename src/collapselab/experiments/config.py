@@ -12,7 +12,7 @@ from typing import Any
 from collapselab.core.errors import InputError, UnknownName
 from collapselab.core.registry import Registry
 from collapselab.experiments._spec import REGISTRY, Experiment, Recipe
-from collapselab.records.flat import flattened
+from collapselab.records.flat import flattened, tupled
 from collapselab.records.schema import Run
 from collapselab.training._choice import chosen_from, settings_of
 from collapselab.training.parts import REGISTRIES
@@ -79,7 +79,7 @@ class Part:
         for key in settings:
             if key not in known:
                 raise InputError(f"{make.__name__.lower()} has the settings {', '.join(known)}, got {key!r}")
-        return make(**{name: _untupled(value) for name, value in settings.items()})
+        return make(**{name: tupled(value) for name, value in settings.items()})
 
 
 def parts_of(recipe: type) -> dict[str, Part]:
@@ -99,10 +99,6 @@ def parts_of(recipe: type) -> dict[str, Part]:
                 registry = REGISTRIES.get(kind)
                 found[name] = Part(registry, None if registry else kind, types.NoneType in kinds)
     return {field.name: found[field.name] for field in dataclasses.fields(recipe) if field.name in found}
-
-
-def _untupled(value: Any) -> Any:
-    return tuple(_untupled(entry) for entry in value) if isinstance(value, list) else value
 
 
 def declared(recipe: Recipe) -> Experiment:
@@ -186,7 +182,7 @@ def recipe_from(entry: Experiment, config: Mapping[str, Any]) -> Recipe:
     """
     parts = parts_of(entry.cls)
     return entry.cls(
-        **{name: parts[name].value(value) if name in parts else _untupled(value) for name, value in config.items()}
+        **{name: parts[name].value(value) if name in parts else tupled(value) for name, value in config.items()}
     )
 
 

@@ -30,3 +30,15 @@ def flattened(config: Mapping[str, Any]) -> dict[str, Any]:
         inner = {name: setting for name, setting in value.items() if name != "name"}
         flat |= {f"{key}.{name}": setting for name, setting in flattened(inner).items()}
     return flat
+
+
+def tupled(value: Any) -> Any:
+    """What JSON or YAML held, with tuples for its lists, as the fields of a frozen dataclass are.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        Tuples of tuples for lists of lists; all else as it is.
+    """
+    return tuple(tupled(entry) for entry in value) if isinstance(value, list) else value

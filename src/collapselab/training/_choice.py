@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from collapselab.core.errors import InputError, UnknownName
 from collapselab.core.registry import Registry
+from collapselab.records.flat import tupled
 
 T = TypeVar("T")
 
@@ -114,7 +115,7 @@ def chosen_from(registry: Registry[Choice[T]], settings: Mapping[str, Any] | str
     for key in given:
         if key not in known:
             raise InputError(f"{registry.kind} {name} has the settings {', '.join(known) or 'none'}, got {key!r}")
-    return make(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+    return make(**{key: tupled(value) for key, value in given.items()})
 
 
 def class_named(registry: Registry[Choice[Any]], name: str) -> Any:
