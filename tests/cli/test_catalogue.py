@@ -107,6 +107,14 @@ def test_a_recipe_shows_its_claim_and_settings(said: Said, capsys: pytest.Captur
     assert "  --epochs int = 300\n      Passes over" in capsys.readouterr().out
 
 
+def test_describe_a_part(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its settings are told as they are typed, and where its class is."""
+    assert main(["describe", "simplex_etf"]) == 0
+    out = capsys.readouterr().out
+    assert "  --head.orientation axes | blocks | random = axes\n      axes for the centred axes" in out
+    assert "  collapselab train --head simplex_etf\n  from collapselab.training.heads import SimplexETF" in out
+
+
 def test_citations_come_once_in_the_order_asked(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
     document = said("cite", "wu2024", "nc1_pinv", "papyan2020")
     assert [entry["key"] for entry in document["entries"]] == ["wu2024", "papyan2020"]

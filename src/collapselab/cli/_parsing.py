@@ -55,7 +55,7 @@ def add_fields(parser: ArgumentParser, configuration: type, *, skip: set[str] | 
     words = field_docs(configuration)
     for action in parser._actions:
         if action.dest in words:
-            action.help = words[action.dest]
+            action.help = plainly(words[action.dest])
 
 
 def field_docs(configuration: type) -> dict[str, str]:
@@ -70,6 +70,18 @@ def field_docs(configuration: type) -> dict[str, str]:
     found = sections(inspect.getdoc(configuration) or "")
     entries = re.split(r"(?m)^(\w+):\s", found.get("attributes") or found.get("args") or "")
     return {name: " ".join(text.split()) for name, text in zip(entries[1::2], entries[2::2], strict=True)}
+
+
+def plainly(text: str) -> str:
+    """Words of a docstring as they stand in a terminal.
+
+    Args:
+        text: With marks around code.
+
+    Returns:
+        Without them.
+    """
+    return text.replace("``", "")
 
 
 def default_of(field: "dataclasses.Field[Any]") -> Any:

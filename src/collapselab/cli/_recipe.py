@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from collapselab.cli._parsing import add_fields, default_of, field_docs, nearest, parsed
+from collapselab.cli._parsing import add_fields, default_of, field_docs, nearest, parsed, plainly
 from collapselab.core.errors import InputError
 from collapselab.records.flat import tupled
 
@@ -210,7 +210,7 @@ def _add_part(parser: ArgumentParser, field: str, part: "Part", settings: Mappin
         if setting.name in given:
             default = tupled(given[setting.name])
         name = f"--{field}.{setting.name}"
-        group.add_argument(name, type=hints[setting.name], default=default, help=docs.get(setting.name, ""))
+        group.add_argument(name, type=hints[setting.name], default=default, help=plainly(docs.get(setting.name, "")))
 
 
 def _class_of(part: "Part", settings: Mapping[str, Any] | None) -> type | None:

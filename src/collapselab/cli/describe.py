@@ -8,7 +8,7 @@ from typing import Any
 
 from collapselab.cli._answer import Answer
 from collapselab.cli._catalogue import PARTS, find
-from collapselab.cli._parsing import default_of, field_docs, parsed, parser_of, sections
+from collapselab.cli._parsing import default_of, field_docs, parsed, parser_of, plainly, sections
 from collapselab.cli._table import columns, number, paragraph
 from collapselab.core.cite import Reference, references
 
@@ -39,6 +39,7 @@ def answer(arguments: list[str]) -> Answer:
     else:
         document = _configurable(PARTS[kind], thing.name, thing.make, thing.source)
         document["title"] = thing.label
+        document["python"] = f"from collapselab.training.{kind} import {thing.make.__name__}"
     return Answer(document, _configurable_text(document))
 
 
@@ -127,7 +128,8 @@ def _configurable(kind: str, name: str, configuration: type, source: str) -> dic
 
 
 def _type(annotation: Any) -> str:
-    return inspect.formatannotation(annotation).replace("typing.", "")
+    text = inspect.formatannotation(annotation).replace("typing.", "")
+    return re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace("'", "").replace(", ", " | "), text)
 
 
 def _listed(value: Any) -> Any:
@@ -140,10 +142,14 @@ def _configurable_text(document: dict[str, Any]) -> str:
         blocks.append(f"claim\n{paragraph(document['claim'], indent='  ')}")
     if document["fields"]:
         lines = []
+        prefix = "" if document["kind"] == "recipe" else f"{document['kind']}."
         for field in document["fields"]:
-            lines.append(f"  --{field['name']} {field['type']} = {_shown(field['default'])}")
-            lines.append(paragraph(field["help"], indent="      "))
+            lines.append(f"  --{prefix}{field['name']} {field['type']} = {_shown(field['default'])}")
+            lines.append(paragraph(plainly(field["help"]), indent="      "))
         blocks.append("\n".join(["settings", *(line for line in lines if line)]))
+    if "python" in document:
+        chosen = f"collapselab train --{document['kind']} {document['name']}"
+        blocks.append(f"use\n  {chosen}\n  {document['python']}")
     if document.get("notes"):
         blocks.append("\n".join(["notes", *(paragraph(note, indent="  ") for note in document["notes"])]))
     return "\n\n".join([*blocks, f"source\n  {references()[document['source']].line}"])

@@ -178,7 +178,8 @@ def _how_to_go_on(folder: Path) -> str:
 
 
 def _text(run: Run, folder: Path) -> str:
-    lines = [f"{run.title}: {run.status}, {run.epochs_done} epochs in {run.seconds:.0f} s"]
+    epochs = "1 epoch" if run.epochs_done == 1 else f"{run.epochs_done} epochs"
+    lines = [f"{run.title}: {run.status}, {epochs} in {run.seconds:.0f} s"]
     if run.arms:
         rows = [[arm.title, *ends(last_rows(RunFolder(folder), arm.name))] for arm in run.arms]
         lines += ["", columns([["", *ENDS], *rows])]

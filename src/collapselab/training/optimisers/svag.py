@@ -61,7 +61,7 @@ class SVAG(Optimiser):
 
     Attributes:
         learning_rate: Rate η of the SGD that is modelled; the rate of a step is η/l.
-        factor: l.
+        factor: l, what the rate is divided by and the covariance of the noise multiplied with.
         weight_decay: Coefficient of one half of the squared norm of the parameters.
     """
 
