@@ -77,10 +77,9 @@ class TinyArms:
 @contextlib.contextmanager
 def registered() -> Iterator[None]:
     """Let the runner know the recipe for a while."""
-    entries = REGISTRY._entries
-    len(REGISTRY)  # fills it first
+    len(REGISTRY)  # fills it first, which may put its entries into another mapping
     REGISTRY.add("tiny-arms", Experiment("tiny-arms", TinyArms, "Two arms", "It runs.", "papyan2020"))
     try:
         yield
     finally:
-        del entries["tiny-arms"]
+        del REGISTRY._entries["tiny-arms"]

@@ -110,9 +110,11 @@ def opened(decoder: Any, file: Any, at: int) -> Any:
     Raises:
         InputError: If there is none, or the file is damaged or of no known kind.
     """
+    if file is None:  # which datasets would give back as it is
+        raise InputError(
+            f"every image must be a complete file of a known kind, got none at {at}: the table is empty there"
+        )
     try:
-        if file is None:  # which datasets would give back as it is
-            raise ValueError("the table has no value there")
         return decoder.decode_example(file)
     except (OSError, SyntaxError, TypeError, ValueError) as error:  # Pillow has a SyntaxError for damaged PNG files
         raise InputError(f"every image must be a complete file of a known kind, got none at {at}: {error}") from error
