@@ -13,6 +13,7 @@ FAMILIES: dict[str, str] = {
     "imbalance": "Imbalance",
     "spectrum": "Spectrum",
     "coding": "Coding rate",
+    "norms": "Sizes",
 }
 """Module of `collapselab.metrics` to heading. A family that is not here comes after these, under its own name."""
 
