@@ -24,8 +24,10 @@ from collapselab.experiments import (
     run_experiment,
     session,
 )
+from collapselab.experiments.recipes.train import Train
 from collapselab.experiments.recipes.watch_collapse import WatchCollapse
 from collapselab.records import Run, RunFolder, files
+from collapselab.training.data.augmentation import Augmentation
 from tiny_run import TINY, kept
 
 HINT = "run again with --resume to go on"
@@ -332,6 +334,20 @@ def test_a_failure_is_kept_and_can_be_resumed(whole: Path, tmp_path: Path) -> No
     done = resume_experiment(tmp_path / "run")
     assert (done.status, done.error) == ("done", None)
     assert kept(tmp_path / "run") == kept(whole)
+
+
+def test_a_run_that_was_refused_makes_way(tmp_path: Path) -> None:
+    """Settings that do not go together leave nothing to lose; what has measured something does."""
+    refused = Train(augmentation=Augmentation(shift=1))
+    with pytest.raises(InputError, match="shift must be 0 except for signals"):
+        run_experiment(refused, tmp_path / "run")
+    assert (RunFolder(tmp_path / "run").read().status, RunFolder(tmp_path / "run").observations()) == ("failed", [])
+    assert run_experiment(TINY, tmp_path / "run").status == "done"
+    wild = dataclasses.replace(TINY, loss="mse", learning_rate=1e30)
+    with pytest.raises(NotConverged):
+        run_experiment(wild, tmp_path / "wild")
+    with pytest.raises(InputError, match="holds a run already"):
+        run_experiment(TINY, tmp_path / "wild")
 
 
 @pytest.mark.parametrize("first", [3, 6, 9, 12, 15])

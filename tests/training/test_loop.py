@@ -373,6 +373,10 @@ class Compares(Penalty):
         ({"channels_last": True}, r"channels_last must be false except for images \(c, h, w\), got .* \(1, 4\)"),
         ({"sync_batch_norm": True}, "sync_batch_norm must be false except on cuda, got device cpu"),
         (
+            {"augmentation": Augmentation(flip=True)},
+            r"crop, flip and cutout must be off except for images .* \(8, 1, 4\)",
+        ),
+        (
             {"optimiser": OPTIMISERS["lbfgs"].make(), "balance": Balance(oversample=True)},
             "oversample must be false with an optimiser of the whole training set",
         ),

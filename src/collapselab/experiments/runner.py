@@ -39,7 +39,7 @@ def run_experiment(
         experiment: A recipe.
         folder: The run folder; made if it is not there.
         resume: Go on with the run that the folder holds; nothing happens if it is done.
-        overwrite: Replace the run that the folder holds.
+        overwrite: Replace the run that the folder holds; not needed for one that failed before it measured anything.
         device: ``cpu``, ``cuda``, ``mps``; ``auto`` for where the run was, or where the recipe runs best.
         threads: Threads of one operation; by default as the run had, or 1: small networks are faster so, and give the
             same bits on any number of cores.
@@ -158,6 +158,10 @@ def _earlier(place: RunFolder, *, overwrite: bool) -> Run | None:
             return place.read()
         return None
     if place.exists():
+        with contextlib.suppress(InputError):
+            before = place.read()
+            if before.status == "failed" and not place.observations():  # it was refused, and nothing would be lost
+                return before
         raise InputError(f"{place.path} holds a run already: use --resume to go on with it, --overwrite to replace it")
     foreign = next((file.name for file in (place.checkpoint_file, place.series_file) if file.exists()), None)
     if foreign is not None:

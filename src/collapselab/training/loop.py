@@ -89,7 +89,7 @@ class Training:
         self._num_classes = data.num_classes
         self._batches = plan.batches(self._epoch_size())
         self.network = prepared(network, plan, self.fabric, shape=data.shape)
-        require_possible(self.network, plan, self.fabric)
+        require_possible(self.network, plan, self.fabric, shape=data.shape)
         self.data = converted(data.to(self.fabric.device), plan)
         same_start(self.network, order, self.fabric)
         self._order_generator = order

@@ -67,18 +67,21 @@ def _double(samples: Samples) -> Samples:
     return Samples(x.double(), y)
 
 
-def require_possible(network: Classifier, plan: Plan, fabric: Processes) -> None:
+def require_possible(network: Classifier, plan: Plan, fabric: Processes, *, shape: tuple[int, ...]) -> None:
     """Refuse what could not be trained as the plan says.
 
     Args:
         network: Prepared.
         plan: How it is to be trained.
         fabric: The processes.
+        shape: Shape of one input.
 
     Raises:
         InputError: If the plan's parts do not go together.
     """
     optimiser, balance, augmentation = plan.optimiser, plan.balance, plan.augmentation
+    if augmentation is not None:
+        augmentation.check((plan.batch_size, *shape))
     optimiser.check(
         network=network,
         loss=plan.loss,

@@ -122,7 +122,7 @@ class Augmentation:
         Raises:
             InputError: If the inputs are not what the settings are for.
         """
-        self._check(shape)
+        self.check(shape)
         n, (height, width) = shape[0], shape[-2:]
 
         def whole(low: int, high: int, *size: int) -> Tensor:
@@ -156,7 +156,15 @@ class Augmentation:
             x = x.gather(2, source[:, None].expand(x.shape))
         return x if draws.noise is None else x + self.noise * draws.noise.to(x.dtype)
 
-    def _check(self, shape: tuple[int, ...]) -> None:
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Refuse inputs that the settings are not for.
+
+        Args:
+            shape: Of a batch.
+
+        Raises:
+            InputError: If they are images and signals are needed, or the other way round, or too small.
+        """
         if (self.crop or self.flip or self.cutout) and len(shape) != 4:
             raise InputError(f"crop, flip and cutout must be off except for images (n, c, h, w), got shape {shape}")
         if self.shift and len(shape) != 3:
