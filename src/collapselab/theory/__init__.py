@@ -10,6 +10,7 @@ from collapselab.theory._model import (
     UnconstrainedLandscape,
     model,
 )
+from collapselab.theory._predict import answered, predict
 from collapselab.theory._problem import Problem, State
 from collapselab.theory._solve import Trajectory, gradient, integrate, minimise, stationarity
 
@@ -24,10 +25,12 @@ __all__ = [
     "State",
     "Trajectory",
     "UnconstrainedLandscape",
+    "answered",
     "gradient",
     "integrate",
     "minimise",
     "model",
+    "predict",
     "stationarity",
 ]
 

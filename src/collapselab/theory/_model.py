@@ -187,7 +187,13 @@ class AbstractLandscape(ABC):
 
 
 class UnconstrainedLandscape(AbstractLandscape):
-    """Base of models of free features and a decayed head, with a field ``problem`` and the loss of a sample."""
+    """Base of models of free features and a decayed head, with a field ``problem`` and the loss of a sample.
+
+    `predict` asks the model that is called like the loss, with the settings of the loss as further fields.
+    """
+
+    answers: ClassVar[tuple[str, ...] | None] = None
+    """Losses that `predict` asks this model about where its own name does not say it; ``()`` for none."""
 
     problem: Problem
 

@@ -1,0 +1,250 @@
+"""What a model predicts, as it is kept: numbers, words and a geometry of a few numbers, readable without torch."""
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from collapselab.core.errors import InputError
+from collapselab.records.schema import SCHEMA_VERSION, Declaration, Provenance, Record
+from collapselab.records.store import first_fault
+
+
+class Blocks(Record):
+    """A K x K matrix over classes in groups: one number on the diagonal of a group, one elsewhere in each block.
+
+    Attributes:
+        sizes: Classes in each group.
+        own: Diagonal entry of each group.
+        between: Entry of each block of groups off the diagonal; row, then column.
+    """
+
+    sizes: tuple[int, ...]
+    own: tuple[float, ...]
+    between: tuple[tuple[float, ...], ...]
+
+    @model_validator(mode="after")
+    def _one_a_group(self) -> "Blocks":
+        g = len(self.sizes)
+        if g == 0 or len(self.own) != g or len(self.between) != g or any(len(row) != g for row in self.between):
+            raise ValueError("blocks hold one number a group and one a pair of groups")
+        return self
+
+    @property
+    def size(self) -> int:
+        """K."""
+        return sum(self.sizes)
+
+    def dense(self, most: int) -> list[list[float]] | None:
+        """All entries, groups one after the other.
+
+        Args:
+            most: Rows up to which that is something to look at.
+
+        Returns:
+            Rows; None if there are more.
+        """
+        if self.size > most:
+            return None
+        group = [g for g, size in enumerate(self.sizes) for _ in range(size)]
+        rows = enumerate(group)
+        return [[self.own[g] if i == j else self.between[g][h] for j, h in enumerate(group)] for i, g in rows]
+
+
+class PredictedGeometry(Record):
+    """Inner products of class vectors and class means at every minimiser.
+
+    Attributes:
+        weights: Of the rows of the classifier.
+        means: Of the class means, not centred.
+        logits: Rows of the classifier times class means, without bias.
+        bias: Bias of a class of each group.
+        cosines_weights: Cosines between the rows of the classifier; None where one is zero.
+        cosines_means: Cosines between the class means after their mean is taken away; None where one is at that mean.
+    """
+
+    weights: Blocks
+    means: Blocks
+    logits: Blocks
+    bias: tuple[float, ...]
+    cosines_weights: Blocks | None = None
+    cosines_means: Blocks | None = None
+
+
+class Norms(Record):
+    """Sizes at every minimiser.
+
+    Attributes:
+        weight: Frobenius norm of the classifier.
+        features: Frobenius norm of the features of all samples.
+        bias: Euclidean norm of the bias.
+        class_weight: Norm of a row of the classifier of each group of classes.
+        class_mean: Norm of a class mean, not centred, of each group of classes.
+    """
+
+    weight: float
+    features: float
+    bias: float
+    class_weight: tuple[float, ...]
+    class_mean: tuple[float, ...]
+
+
+class Sweep(Record):
+    """The answer as all decays are multiplied by one factor.
+
+    Attributes:
+        factor: What they are multiplied by, ascending; 1 is the problem that was asked about.
+        minimum: The minimum at each.
+        margin: The smallest difference between a sample's own logit and another at each.
+        vanishes_at: The factor from which on the classifier is zero; None if none was found.
+    """
+
+    factor: tuple[float, ...]
+    minimum: tuple[float, ...]
+    margin: tuple[float, ...]
+    vanishes_at: float | None = None
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> "Sweep":
+        if not len(self.factor) == len(self.minimum) == len(self.margin) > 0:
+            raise ValueError("a sweep holds a minimum and a margin for each factor")
+        return self
+
+
+class MeasuredCourse(Record):
+    """A number over training.
+
+    Attributes:
+        moments: When it was measured, in the unit of its run.
+        values: What came.
+        undefined: Why there is no number at the end; None where there is one.
+    """
+
+    moments: tuple[int, ...]
+    values: tuple[float, ...]
+    undefined: str | None = None
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> "MeasuredCourse":
+        if len(self.moments) != len(self.values):
+            raise ValueError("a course holds a value for each moment")
+        return self
+
+    @property
+    def end(self) -> float | None:
+        """The last value; None where the end has none."""
+        return self.values[-1] if self.values and self.undefined is None else None
+
+
+class Beside(Record):
+    """A run that the prediction is laid beside.
+
+    Attributes:
+        run: Name of its folder, without the way to it.
+        title: What it was.
+        arm: Title of the training; empty in a run of one.
+        split: Which data.
+        unit: What time is counted in.
+        courses: What was measured of each predicted number, by its name.
+        taken: What the model was told by the run's record, in words, by setting.
+        fitted: What was fitted to the end of the run, by setting.
+        notes: Sentences on what the model stands in for and what it does not know.
+    """
+
+    run: str
+    title: str
+    arm: str = ""
+    split: str
+    unit: Literal["epoch", "step"] = "epoch"
+    courses: dict[str, MeasuredCourse]
+    taken: dict[str, str] = Field(default_factory=dict)
+    fitted: dict[str, float] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Prediction(Record):
+    """What a model says of a problem.
+
+    Attributes:
+        model: Its registered name.
+        label: A few words for a heading.
+        loss: Name of the loss that was asked about.
+        source: Key of the publication in ``references.bib``.
+        assumptions: What must hold for the answer to be one, in sentences.
+        settings: The problem: classes, features, decays, and the settings of the loss.
+        counts: Samples of a class, and how many classes of that size come one after the other.
+        minimum: The infimum of the objective.
+        mean_loss: The part of it that is the mean loss; None where it is not known.
+        attained: Whether there is a minimiser.
+        benign: Whether every local minimiser is a global one.
+        norms: Sizes at the minimisers; None where they differ in them.
+        margin: Smallest difference between a sample's own logit and another.
+        predicts: Key of a metric to its value at every minimiser.
+        declarations: What the metrics say of themselves; empty where nobody who knows them was asked.
+        thresholds: Where the answer changes its nature, and how far this problem is from there.
+        thresholds_say: What these numbers are, in words.
+        geometry: Inner products; None where minimisers differ in them.
+        sweep: The answer under weaker and stronger decay.
+        beside: A run to compare with.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    model: str
+    label: str
+    loss: str
+    source: str
+    assumptions: tuple[str, ...]
+    settings: dict[str, Any]
+    counts: tuple[tuple[int, int], ...]
+    minimum: float
+    mean_loss: float | None = None
+    attained: bool
+    benign: bool
+    norms: Norms | None = None
+    margin: float | None = None
+    predicts: dict[str, float]
+    declarations: dict[str, Declaration] = Field(default_factory=dict)
+    thresholds: dict[str, float]
+    thresholds_say: str = ""
+    geometry: PredictedGeometry | None = None
+    sweep: Sweep | None = None
+    beside: Beside | None = None
+    provenance: Provenance | None = None
+
+    @model_validator(mode="after")
+    def _settings_are_numbers(self) -> "Prediction":
+        for name, value in self.settings.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"setting {name} must be finite, got {value}")
+        return self
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return sum(many for _, many in self.counts)
+
+    @property
+    def num_samples(self) -> int:
+        """N."""
+        return sum(count * many for count, many in self.counts)
+
+
+def read_prediction(path: Path) -> Prediction:
+    """Read what ``collapselab predict --out`` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The record.
+
+    Raises:
+        InputError: If there is no such file, or it is no prediction.
+    """
+    if not path.is_file():
+        raise InputError(f"no file {path}")
+    try:
+        return Prediction.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise InputError(f"{path} is no prediction: {first_fault(error)}") from error

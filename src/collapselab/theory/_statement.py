@@ -1,0 +1,182 @@
+"""What a landscape states about itself, as a record."""
+
+import dataclasses
+import inspect
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+from collapselab.records.prediction import Blocks, Norms, PredictedGeometry, Prediction, Sweep
+from collapselab.theory._blocks import BlockMatrix
+from collapselab.theory._geometry import Geometry
+from collapselab.theory._model import REGISTRY, UnconstrainedLandscape
+from collapselab.theory._problem import Problem
+
+Make = Callable[[Problem], UnconstrainedLandscape]
+"""A problem to its landscape."""
+
+# Parts of the largest entry below which a Gram matrix is rounding.
+_ROUNDING = 1e-12
+
+# A picture over decay: how far it goes to either side, and how many points it has.
+_BELOW, _ABOVE, _POINTS = 100.0, 4.0, 41
+
+
+def stated(make: Make, problem: Problem, *, loss: str, multiple: float = 1.0, follow: bool = False) -> Prediction:
+    r"""The record of what a model says of a problem.
+
+    Args:
+        make: Gives the landscape of a problem.
+        problem: Sizes and decay.
+        loss: Name of the loss that was asked about.
+        multiple: That loss divided by the one of the model.
+        follow: Whether the answer is worked out under weaker and stronger decay as well.
+
+    Returns:
+        The record; of $m\ell$ with decay $\lambda$ it is m times the minimum of $\ell$ with decay $\lambda/m$, at the
+        same place.
+    """
+    landscape = make(scaled(problem, 1 / multiple))
+    model = next(model for model in REGISTRY.values() if model.cls is type(landscape))
+    geometry = landscape.geometry()
+    norms = None if geometry is None else _norms(geometry, problem)
+    minimum = multiple * landscape.minimum
+    return Prediction(
+        model=model.name,
+        label=model.label,
+        loss=loss,
+        source=model.source,
+        assumptions=landscape.assumptions,
+        settings=_settings(landscape, problem),
+        counts=tuple((count, len(list(same))) for count, same in itertools.groupby(problem.counts)),
+        minimum=minimum,
+        mean_loss=None if norms is None else minimum - _penalty(norms, problem),
+        attained=landscape.attained,
+        benign=landscape.benign,
+        norms=norms,
+        margin=None if geometry is None else geometry.margin,
+        predicts=landscape.predicts() | ({} if norms is None else _sizes(norms, problem)),
+        thresholds=landscape.thresholds(),
+        thresholds_say=inspect.cleandoc(type(landscape).thresholds.__doc__ or "").split("\n\n")[0].replace("\n", " "),
+        geometry=None if geometry is None else _recorded(geometry),
+        sweep=followed(make, problem, multiple=multiple) if follow else None,
+    )
+
+
+def scaled(problem: Problem, factor: float) -> Problem:
+    """The problem with all decays times a number.
+
+    Args:
+        problem: Sizes and decay.
+        factor: The number.
+
+    Returns:
+        A new problem; the same one for 1.
+    """
+    if factor == 1:
+        return problem
+    changed = {name: factor * getattr(problem, name) for name in ("decay_head", "decay_features", "decay_bias")}
+    return dataclasses.replace(problem, **changed)
+
+
+def followed(make: Make, problem: Problem, *, multiple: float = 1.0) -> Sweep | None:
+    """The answer as all decays are multiplied by one factor, from far weaker to beyond where it vanishes.
+
+    Args:
+        make: Gives the landscape of a problem.
+        problem: The problem at factor 1.
+        multiple: The loss that was asked about divided by the one of the model.
+
+    Returns:
+        Values at factors that are evenly spread over a logarithmic axis, at 1 and where it vanishes among them; None
+        where the model knows no geometry.
+    """
+
+    def at(factor: float) -> UnconstrainedLandscape:
+        return make(scaled(problem, factor / multiple))
+
+    if at(1.0).geometry() is None:
+        return None
+    vanishes = _vanishing(lambda factor: not _is_zero(at(factor)))
+    low, high = min(1.0, vanishes or 1.0) / _BELOW, max(1.0, vanishes or 1.0) * _ABOVE
+    factors = {low * (high / low) ** (i / (_POINTS - 1)) for i in range(_POINTS)}
+    ordered = sorted(factors | {1.0} | (set() if vanishes is None else {vanishes}))
+    there = [at(factor) for factor in ordered]
+    return Sweep(
+        factor=tuple(ordered),
+        minimum=tuple(multiple * landscape.minimum for landscape in there),
+        margin=tuple(0.0 if (found := landscape.geometry()) is None else found.margin for landscape in there),
+        vanishes_at=vanishes,
+    )
+
+
+def _is_zero(landscape: UnconstrainedLandscape) -> bool:
+    geometry = landscape.geometry()
+    return geometry is not None and geometry.weights.trace() <= _ROUNDING
+
+
+def _vanishing(there: Callable[[float], bool]) -> float | None:
+    """The factor from which on the answer is zero, by bisection of its logarithm; None if it is not found."""
+    low, high = 1.0, 1.0
+    while there(high):
+        low, high = high, 4 * high
+        if high > 1e12:
+            return None
+    while not there(low):
+        low, high = low / 4, low
+        if low < 1e-12:
+            return None
+    while high / low > 1 + 1e-12:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if there(middle) else (low, middle)
+    return high
+
+
+def _norms(geometry: Geometry, problem: Problem) -> Norms:
+    weight = math.sqrt(geometry.weights.trace())
+    # At every critical point lambda_W |W|^2 = lambda_H |H|^2: the loss sees products alone.
+    balance = math.sqrt(problem.decay_head / problem.decay_features) if problem.decay_features > 0 else 0.0
+    return Norms(
+        weight=weight,
+        features=balance * weight,
+        bias=math.sqrt(math.fsum(s * b * b for s, b in zip(geometry.means.sizes, geometry.bias, strict=True))),
+        class_weight=tuple(map(math.sqrt, geometry.weights.own)),
+        class_mean=tuple(map(math.sqrt, geometry.means.own)),
+    )
+
+
+def _penalty(norms: Norms, problem: Problem) -> float:
+    """What decay adds to the mean loss, two equal parts and that of the bias."""
+    return problem.decay_head * norms.weight**2 + problem.decay_bias * norms.bias**2 / 2
+
+
+def _sizes(norms: Norms, problem: Problem) -> dict[str, float]:
+    return {"weight_norm": norms.weight, "feature_norm": norms.features / math.sqrt(problem.num_samples)}
+
+
+def _settings(landscape: UnconstrainedLandscape, problem: Problem) -> dict[str, Any]:
+    """The problem and the settings of the loss, as JSON can hold them; sizes of classes are told apart."""
+    own = {entry.name: getattr(landscape, entry.name) for entry in dataclasses.fields(landscape)}  # pyright: ignore[reportArgumentType] - models are dataclasses
+    of_loss = {name: value for name, value in own.items() if isinstance(value, (bool, int, float, str))}
+    names = ("num_classes", "num_samples", "num_features", "decay_head", "decay_features", "bias", "decay_bias")
+    per_class = {"per_class": problem.per_class} if problem.is_balanced else {}
+    of_problem = {name: getattr(problem, name) for name in (*names, "nonnegative")}
+    return {**of_loss, **of_problem, **per_class}
+
+
+def _recorded(geometry: Geometry) -> PredictedGeometry:
+    means = geometry.means.centred()
+    rounding = _ROUNDING * max(map(abs, geometry.means.own), default=0.0)
+    return PredictedGeometry(
+        weights=_blocks(geometry.weights),
+        means=_blocks(geometry.means),
+        logits=_blocks(geometry.logits),
+        bias=geometry.bias,
+        cosines_weights=_blocks(geometry.weights.cosines()) if min(geometry.weights.own) > 0 else None,
+        cosines_means=_blocks(means.cosines()) if min(means.own) > rounding else None,
+    )
+
+
+def _blocks(matrix: BlockMatrix) -> Blocks:
+    return Blocks(sizes=matrix.sizes, own=matrix.own, between=matrix.between)
