@@ -116,11 +116,11 @@ def test_trained_parameters_are_those_of_the_layers() -> None:
 
 
 def minority_rows(recipe: MinorityCollapse, cosines: dict[str, float | None]) -> list[Observation]:
-    accuracies = {"class_accuracy": [1.0] * 5 + [0.5] * 5}
+    train, test = ({"class_accuracy": [1.0] * 5 + [share] * 5} for share in (0.75, 0.5))
     rows = []
     for arm, cosine in cosines.items():
-        rows.append(made_row({"minority_cosine_weights": cosine}, arm=arm, epoch=5))
-        rows.append(made_row(arm=arm, split="test", epoch=5, per_class=accuracies))
+        rows.append(made_row({"minority_cosine_weights": cosine}, arm=arm, epoch=5, per_class=train))
+        rows.append(made_row(arm=arm, split="test", epoch=5, per_class=test))
     assert set(cosines) == {f"{remedy}-R{ratio:g}" for remedy, ratio in recipe._arms()}
     return rows
 
@@ -145,6 +145,20 @@ def test_verdict_on_minority_classes(change: dict[str, float | None], state: str
     assert verdict.state == state
     if state != "inconclusive":
         assert verdict.figures["minority_test_accuracy_plain-R10"] == 0.5
+        assert verdict.figures["minority_train_accuracy_fixed-R100"] == 0.75
+        told = "at R = 100 is 75% without remedy, 75% with oversampling, 75% under the fixed head."
+        assert verdict.statement.endswith(told)
+
+
+def test_minority_accuracy_is_told_of_what_there_is() -> None:
+    """A remedy at a ratio that was not tried without; and no remedies at all."""
+    cosines: dict[str, float | None] = {"plain-R1": -0.1, "plain-R100": 0.97}
+    remedies: dict[str, float | None] = {"oversampled-R50": -0.1, "fixed-R50": -1 / 9}
+    recipe = MinorityCollapse(ratios=(1.0, 100.0), remedy_ratios=(50.0,))
+    statement = recipe.verdict(minority_rows(recipe, cosines | remedies)).statement
+    assert statement.endswith("at R = 50 is 75% with oversampling, 75% under the fixed head.")
+    recipe = MinorityCollapse(ratios=(1.0, 100.0), remedy_ratios=())
+    assert recipe.verdict(minority_rows(recipe, cosines)).statement.endswith("-1/(K-1) is -0.111.")
 
 
 def test_arms_take_about_the_same_steps() -> None:

@@ -48,7 +48,7 @@ ABOUT = 0.1
     notes=(
         "All arms take about the same number of optimiser steps, so that epochs differ between arms.",
         "The head of the arms called fixed cannot move: that its class vectors stay apart is no finding. Whether the"
-        " network learns the minority classes under it is told by their test accuracy in the figures of the verdict.",
+        " network learns the minority classes under it is told by their accuracy, in the verdict and its figures.",
     ),
     chart=lambda recipe: Against(
         metric=METRIC,
@@ -179,7 +179,7 @@ class MinorityCollapse:
         """
         figures: dict[str, float | int | str | None] = {}
         cosines: dict[str, list[float]] = {PLAIN: [], OVERSAMPLED: [], FIXED: []}
-        few = self.num_classes // 2
+        learnt: dict[str, float] = {}
         try:
             for remedy, ratios in (
                 (PLAIN, self.ratios),
@@ -187,13 +187,13 @@ class MinorityCollapse:
                 (FIXED, self.remedy_ratios),
             ):
                 for ratio in ratios:
-                    train, test = (
-                        last_row(observations, split=split, arm=_arm(remedy, ratio)) for split in ("train", "test")
-                    )
+                    arm = _arm(remedy, ratio)
+                    train, test = (last_row(observations, split=split, arm=arm) for split in ("train", "test"))
                     cosines[remedy].append(train.result[METRIC])
-                    figures[f"{METRIC}_{_arm(remedy, ratio)}"] = train.result[METRIC]
-                    correct = test.result.per_class["class_accuracy"].values or ()
-                    figures[f"minority_test_accuracy_{_arm(remedy, ratio)}"] = sum(correct[-few:]) / few
+                    learnt[arm] = self._minority_accuracy(train)
+                    figures[f"{METRIC}_{arm}"] = train.result[METRIC]
+                    figures[f"minority_train_accuracy_{arm}"] = learnt[arm]
+                    figures[f"minority_test_accuracy_{arm}"] = self._minority_accuracy(test)
         except UndefinedMetric as undefined:
             return Verdict(state="inconclusive", statement=f"A cosine has no value: {undefined}.", figures=figures)
         plain, remedied = cosines[PLAIN], cosines[OVERSAMPLED] + cosines[FIXED]
@@ -205,9 +205,21 @@ class MinorityCollapse:
             f" from {plain[0]:.3f} to {plain[-1]:.3f}; -1/(K-1) is {simplex:.3f}"
         )
         if remedied:
-            statement += f"; with the remedies it was at most {max(remedied):.3f}"
+            statement += f"; with the remedies it was at most {max(remedied):.3f}. {self._told(learnt)}"
         holds = rises and starts and plain[-1] > MERGED and all(cosine < 0 for cosine in remedied)
         return Verdict(state="holds" if holds else "fails", statement=statement + ".", figures=figures)
+
+    def _minority_accuracy(self, row: Observation) -> float:
+        """Mean over minority classes of the share of their samples that is classified right."""
+        few = self.num_classes // 2
+        return sum((row.result.per_class["class_accuracy"].values or ())[-few:]) / few
+
+    def _told(self, learnt: dict[str, float]) -> str:
+        """What the network makes of the minority at the largest ratio that was tried with the remedies."""
+        ratio = self.remedy_ratios[-1]
+        words = {PLAIN: "without remedy", OVERSAMPLED: "with oversampling", FIXED: "under the fixed head"}
+        shares = [f"{learnt[_arm(key, ratio)]:.0%} {said}" for key, said in words.items() if _arm(key, ratio) in learnt]
+        return f"Accuracy on the minority's training samples at R = {ratio:g} is {', '.join(shares)}"
 
     @classmethod
     def smoke(cls) -> "MinorityCollapse":
