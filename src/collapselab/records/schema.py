@@ -326,7 +326,23 @@ class NullBand(Record):
     words: dict[str, str] = Field(default_factory=dict)
 
 
-Chart = Annotated[Against | Paired | NullBand, Field(discriminator="kind")]
+class Course(Record):
+    """A picture of a claim: numbers over training, one figure each, a line for every arm.
+
+    Attributes:
+        kind: Which picture.
+        metrics: Keys of metrics or of other numbers of the rows; ``accuracy`` is one, ``error`` and ``loss`` are not.
+        split: Which data.
+        references: Lines to read the values against, by key of the metric.
+    """
+
+    kind: Literal["course"] = "course"
+    metrics: tuple[str, ...]
+    split: str = "train"
+    references: dict[str, tuple[Reference, ...]] = Field(default_factory=dict)
+
+
+Chart = Annotated[Against | Paired | NullBand | Course, Field(discriminator="kind")]
 """How a run shows its claim in a picture."""
 
 

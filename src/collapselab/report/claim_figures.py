@@ -96,6 +96,25 @@ def null_figure(
     return figure
 
 
+def course_figure(lines: Sequence[Line], *, title: str, references: Sequence[Reference] = ()) -> Figure:
+    """Numbers over time, one line an arm.
+
+    Args:
+        lines: At least one curve with at least one point.
+        title: Name of the vertical axis.
+        references: Lines to read the values against; those beyond the axis are left out.
+
+    Returns:
+        A figure.
+    """
+    figure = series(lines, title=wrapped(title))
+    scale = scale_with([value for line in lines for value in line.curve.values], ())
+    shapes, notes = reference_marks(references, scale)
+    figure["layout"]["shapes"] += shapes
+    figure["layout"]["annotations"] += notes
+    return figure
+
+
 def _trail_traces(trail: Trail, scale: Scale, at: int, across: str) -> list[dict[str, Any]]:
     """Markers for all values; the line goes through medians where several share a place, and breaks at a gap."""
     there = [point for point in trail.points if point.value is not None]

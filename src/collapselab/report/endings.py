@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from collapselab.records import Against, Chart, NullBand, Observation, Paired
+from collapselab.records import Against, NullBand, Observation, Paired
 from collapselab.report.arms import settings_of
 from collapselab.report.view import View
 from collapselab.report.words import plain
@@ -79,7 +79,7 @@ def reading(row: Observation, metric: str) -> tuple[float | None, str]:
     return found.value, found.undefined or ""
 
 
-def ending(view: View, chart: Chart) -> tuple[float | None, str]:
+def ending(view: View, chart: Against | Paired | NullBand) -> tuple[float | None, str]:
     """What a training ended with.
 
     Args:

@@ -3,8 +3,9 @@
 import statistics
 from typing import Any
 
-from collapselab.records import Against, Chart, NullBand, Paired
-from collapselab.report.claim_figures import against_figure, null_figure
+from collapselab.records import Against, Course, NullBand, Paired
+from collapselab.report.arms import legend_of, lines_of
+from collapselab.report.claim_figures import against_figure, course_figure, null_figure
 from collapselab.report.claim_marks import sign_of_trail
 from collapselab.report.endings import (
     Endings,
@@ -14,8 +15,10 @@ from collapselab.report.endings import (
     endings_beside_null,
     endings_paired,
 )
+from collapselab.report.figures import Line
 from collapselab.report.paired_figures import differences_figure, pairs_figure
 from collapselab.report.sections._section import Panel, Section
+from collapselab.report.sections.collapse import said_of
 from collapselab.report.view import View
 from collapselab.report.words import number
 
@@ -32,7 +35,12 @@ def picture(view: View) -> Section | None:
         The section, or None where no picture is declared or nothing was measured yet.
     """
     chart = None if view.run is None or view.arm is not None else view.run.chart
-    if chart is None or not view.rows or bool(view.arms) == isinstance(chart, NullBand):
+    if chart is None or not view.rows:
+        return None
+    if isinstance(chart, Course):
+        panels, words = _course(view, chart)
+        return Section("picture", "The claim in a picture", "Claim", "picture.html.j2", words, panels)
+    if bool(view.arms) == isinstance(chart, NullBand):
         return None
     if isinstance(chart, Against):
         panels, words = _against(view, chart)
@@ -162,7 +170,41 @@ def _null_band(view: View, chart: NullBand) -> tuple[dict[str, Panel], Words]:
     return panels, words | {"legend": []}
 
 
-def _title(view: View, chart: Chart) -> str:
+def _course(view: View, chart: Course) -> tuple[dict[str, Panel], Words]:
+    panels, rows = {}, []
+    for name in chart.metrics:
+        lines = lines_of(view, lambda one, name=name: [c for c in one.curves(name) if c.split == chart.split])
+        declared = view.declarations.get(name)
+        if declared is None or not lines:
+            continue
+        references = chart.references.get(name, ())
+        title = f"{declared.label}, {chart.split}"
+        read = ", ".join(f"{number(one.value)} ({one.label})" for one in references)
+        figure = course_figure(lines, title=title, references=references)
+        said = f"{title} over {view.unit}s: {said_of(lines)}.{f' Dashed: {read}.' if read else ''}"
+        panels[f"claim-{name.replace('_', '-')}"] = Panel(figure, said, declared.summary)
+        rows += [(f"{line.name}: {declared.label}", _ends(line)) for line in lines if not line.faint]
+    words = {"legend": legend_of(view), "gaps": _undefined(view, chart), "rows": rows}
+    return panels, words | {"caption": "First and last values", "heads": ["what", "first", "last"]}
+
+
+def _ends(line: Line) -> list[str]:
+    return [number(line.curve.values[0], 4), number(line.curve.values[-1], 4)]
+
+
+def _undefined(view: View, chart: Course) -> tuple[str, ...]:
+    """Why the last value of an arm does not exist."""
+    found = []
+    for one in view.arms or (view,):
+        last = next((row for row in reversed(one.rows) if row.split == chart.split), None)
+        for name in chart.metrics if last is not None else ():
+            measured = last.result.measurements.get(name)  # pyright: ignore[reportOptionalMemberAccess]
+            if measured is not None and measured.undefined is not None:
+                found.append(f"{one.title}, {name}: {measured.undefined}")
+    return tuple(found)
+
+
+def _title(view: View, chart: Against | Paired | NullBand) -> str:
     declared = view.declarations.get(chart.metric)
     if declared is not None:
         return f"{declared.label}, {chart.split}"
