@@ -7,16 +7,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from collapselab.core import checks
 from collapselab.core.errors import InputError
-from collapselab.theory._geometry import Geometry
-from collapselab.theory._model import UnconstrainedLandscape, model
-from collapselab.theory._problem import Problem, State
-from collapselab.theory._simplex import simplex_geometry, simplex_state
+from collapselab.theory._model import model
+from collapselab.theory._problem import Problem
+from collapselab.theory._simplex import SimplexLandscape, balance, refuse_unless_simplex
+
+# Just below the logarithm of the largest float.
+_LARGEST_EXPONENT = 700.0
 
 
 @model("cross_entropy", label="cross-entropy on unconstrained features", source="zhu2021")
 @dataclass(frozen=True)
-class CrossEntropyFeatures(UnconstrainedLandscape):
+class CrossEntropyFeatures(SimplexLandscape):
     r"""Mean cross-entropy of free features and a decayed head: its minimisers are simplex ETFs of one size.
 
     With $c=\sqrt{\lambda_W\lambda_Hn}$ the margin between a sample's own logit and every other is
@@ -29,31 +32,6 @@ class CrossEntropyFeatures(UnconstrainedLandscape):
     """
 
     problem: Problem
-
-    def __post_init__(self) -> None:
-        """Check that the answer is known."""
-        p = self.problem
-        p.per_class  # noqa: B018 - refuses unequal classes
-        if p.num_features < p.num_classes - 1:
-            raise InputError(f"num_features must be at least {p.num_classes - 1}, got {p.num_features}")
-        if p.decay_head == 0 or p.decay_features == 0:
-            raise InputError("decay_head and decay_features must be above 0 for a minimum that is attained, got 0")
-        if p.nonnegative:
-            raise InputError("nonnegative must be false: the answer with non-negative features is not known, got true")
-
-    @property
-    def assumptions(self) -> tuple[str, ...]:
-        """What must hold for the answer to be one."""
-        return (
-            "All classes have the same number of samples.",
-            "There are at least K - 1 features, and they can take any value.",
-            "Features and head are decayed; the bias is zero, free or decayed.",
-        )
-
-    @property
-    def strength(self) -> float:
-        r"""$c=\sqrt{\lambda_W\lambda_Hn}$, the only combination of settings that the logits depend on."""
-        return math.sqrt(self.problem.decay_head * self.problem.decay_features * self.problem.per_class)
 
     @property
     def margin(self) -> float:
@@ -80,25 +58,6 @@ class CrossEntropyFeatures(UnconstrainedLandscape):
             (n,), in nats.
         """
         return torch.nn.functional.cross_entropy(logits, y, reduction="none")
-
-    def minimiser(self, generator: torch.Generator | None = None) -> State:
-        """The simplex of the optimal size, features at their class means.
-
-        Args:
-            generator: Turns it at random.
-
-        Returns:
-            Features and head.
-        """
-        return simplex_state(self.problem, self.margin, generator)
-
-    def geometry(self) -> Geometry:
-        """Inner products at every minimiser; of a free bias the one without mean.
-
-        Returns:
-            The geometry.
-        """
-        return simplex_geometry(self.problem, self.margin)
 
     def thresholds(self) -> dict[str, float]:
         r"""$cK$, which must be below 1 for anything but zero, and the decays at which it is 1.
@@ -127,3 +86,60 @@ class CrossEntropyFeatures(UnconstrainedLandscape):
             cls(Problem.balanced(5, 7, 6, decay_head=0.6 / math.sqrt(7) / 5, decay_features=0.6 / math.sqrt(7) / 5)),
             cls(Problem.balanced(5, 7, 6, decay_head=0.2, decay_features=0.2)),
         )
+
+
+def cross_entropy_lower_bound(rho: float, c1: float, problem: Problem) -> float:
+    r"""What the mean cross-entropy cannot be below at a critical point whose head has a given squared norm.
+
+    $g\ge-\frac{\rho}{(1+c_1)(K-1)}\sqrt{\frac{\lambda_W}{\lambda_Hn}}+c_2$ with
+    $c_2=\frac{\log((1+c_1)(K-1))}{1+c_1}+\frac{c_1}{1+c_1}\log\frac{1+c_1}{c_1}$, for every balanced pair
+    ($\lambda_W\|W\|^2=\lambda_H\|H\|^2$, as at critical points), every bias and every $c_1>0$ (Zhu et al. 2021; review,
+    eq. 22). It is an equality at a simplex ETF with the `tightest_c1`.
+
+    Args:
+        rho: $\|W\|_F^2$.
+        c1: Any positive number.
+        problem: Sizes and decay; balanced classes.
+
+    Returns:
+        A number in nats, without the decay.
+
+    Example:
+        >>> problem = Problem.balanced(4, 10, 8, decay_head=5e-3, decay_features=5e-3)
+        >>> rho = 38.0
+        >>> best = tightest_c1(rho, problem)
+        >>> values = [cross_entropy_lower_bound(rho, f * best, problem) for f in (0.5, 1.0, 2.0)]
+        >>> max(values) == values[1]
+        True
+    """
+    c1 = checks.real(c1, "c1", above=0)
+    slope, others = _slope(rho, problem), problem.num_classes - 1
+    constant = (math.log1p(c1) + math.log(others)) / (1 + c1) + c1 / (1 + c1) * math.log1p(1 / c1)
+    return constant - slope / (1 + c1)
+
+
+def tightest_c1(rho: float, problem: Problem) -> float:
+    r"""The constant that makes `cross_entropy_lower_bound` largest: odds of the own class at a simplex of that norm.
+
+    $c_1=\bigl[(K-1)\exp\bigl(-\frac{\rho}{K-1}\sqrt{\lambda_W/(\lambda_Hn)}\bigr)\bigr]^{-1}$.
+
+    Args:
+        rho: $\|W\|_F^2$.
+        problem: Sizes and decay; balanced classes.
+
+    Returns:
+        A positive number.
+
+    Raises:
+        InputError: If it is too large for a float.
+    """
+    slope = _slope(rho, problem)
+    if slope > _LARGEST_EXPONENT:
+        raise InputError(f"rho must leave a margin of at most {_LARGEST_EXPONENT}, got one of {slope}")
+    return math.exp(slope) / (problem.num_classes - 1)
+
+
+def _slope(rho: float, problem: Problem) -> float:
+    """The margin of a simplex ETF of that norm."""
+    refuse_unless_simplex(problem)
+    return checks.real(rho, "rho", at_least=0) * balance(problem) / (problem.num_classes - 1)
