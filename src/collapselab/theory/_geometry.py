@@ -58,8 +58,9 @@ class Geometry:
         found: dict[str, float] = {}
         means, weights = self.means.centred(), self.weights
         if min(means.own) > _ROUNDING * max(map(abs, self.means.own)):
-            found |= {name: 0.0 for name in ("nc1_pinv", "nc1_trace_ratio", "within_fraction", "cdnv")}
-            found |= {"ncc_accuracy": 1.0}
+            found |= {name: 0.0 for name in ("nc1_pinv", "nc1_trace_ratio", "within_fraction")}
+            if self._apart():
+                found |= {"cdnv": 0.0, "ncc_accuracy": 1.0}
             if self.num_classes > 2:
                 found |= _angles(means, "means") | {"etf_error": _simplex_distance(means)}
             if min(weights.own) > 0:
@@ -72,6 +73,17 @@ class Geometry:
                 found |= {"accuracy": 1.0} | ({"nc4_disagreement": 0.0} if "ncc_accuracy" in found else {})
         found["bias_collapse"] = self._bias_collapse()
         return found
+
+    def _apart(self) -> bool:
+        """Whether no two class means coincide, as those of classes that vanish do."""
+        m, groups = self.means, range(len(self.bias))
+        squares = [
+            m.own[g] + m.own[h] - m.between[g][h] - m.between[h][g]
+            for g in groups
+            for h in groups
+            if m.pairs(g, h) > 0
+        ]
+        return min(squares) > _ROUNDING * max(map(abs, m.own))
 
     def _duality(self, means: BlockMatrix) -> dict[str, float]:
         cross = self.logits.columns_centred()
