@@ -144,3 +144,18 @@ def simplex_geometry(problem: Problem, margin: float, *, bias: float = 0.0) -> G
     k, ratio = problem.num_classes, balance(problem)
     logits = BlockMatrix.uniform(k, margin * (1 - 1 / k), -margin / k)
     return Geometry(logits.scaled(1 / ratio), logits.scaled(ratio), logits, (bias,))
+
+
+def proportional_geometry(num_classes: int, energy: float, ratio: float) -> Geometry:
+    """Inner products where class vectors are a simplex ETF and every class mean is a multiple of its class vector.
+
+    Args:
+        num_classes: K.
+        energy: Squared norm of a class vector.
+        ratio: Class means divided by class vectors.
+
+    Returns:
+        The geometry, without bias.
+    """
+    rows = BlockMatrix.uniform(num_classes, energy, -energy / (num_classes - 1))
+    return Geometry(rows, rows.scaled(ratio**2), rows.scaled(ratio), (0.0,))
