@@ -1,5 +1,6 @@
 """Models with known answers, one module a model: landscapes that state their optimum, and dynamics that state facts."""
 
+from collapselab.theory._batch_norm_layer import torch_affine, unit_batch_norm
 from collapselab.theory._blocks import BlockMatrix
 from collapselab.theory._geometry import Geometry
 from collapselab.theory._model import (
@@ -13,6 +14,7 @@ from collapselab.theory._model import (
 from collapselab.theory._predict import answered, predict
 from collapselab.theory._problem import Problem, State
 from collapselab.theory._solve import Trajectory, gradient, integrate, minimise, stationarity
+from collapselab.theory.batch_norm_rescaled import literal_excess, literal_solution
 
 __all__ = [
     "REGISTRY",
@@ -28,10 +30,14 @@ __all__ = [
     "answered",
     "gradient",
     "integrate",
+    "literal_excess",
+    "literal_solution",
     "minimise",
     "model",
     "predict",
     "stationarity",
+    "torch_affine",
+    "unit_batch_norm",
 ]
 
 
