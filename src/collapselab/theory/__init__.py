@@ -13,8 +13,11 @@ from collapselab.theory._model import (
 )
 from collapselab.theory._predict import answered, predict
 from collapselab.theory._problem import Problem, State
+from collapselab.theory._renormalised import central_path_loss, renormalised, renormalised_step, signal_to_noise
 from collapselab.theory._solve import Trajectory, gradient, integrate, minimise, stationarity
 from collapselab.theory.batch_norm_rescaled import literal_excess, literal_solution
+from collapselab.theory.central_path import SquaredErrorParts, least_squares_head, squared_error_parts
+from collapselab.theory.gradient_flow import StrongCollapseErrors, strong_collapse_errors
 
 __all__ = [
     "REGISTRY",
@@ -24,18 +27,27 @@ __all__ = [
     "Geometry",
     "Model",
     "Problem",
+    "SquaredErrorParts",
     "State",
+    "StrongCollapseErrors",
     "Trajectory",
     "UnconstrainedLandscape",
     "answered",
+    "central_path_loss",
     "gradient",
     "integrate",
+    "least_squares_head",
     "literal_excess",
     "literal_solution",
     "minimise",
     "model",
     "predict",
+    "renormalised",
+    "renormalised_step",
+    "signal_to_noise",
+    "squared_error_parts",
     "stationarity",
+    "strong_collapse_errors",
     "torch_affine",
     "unit_batch_norm",
 ]
