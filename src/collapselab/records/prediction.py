@@ -172,7 +172,8 @@ class Prediction(Record):
         loss: Name of the loss that was asked about.
         source: Key of the publication in ``references.bib``.
         assumptions: What must hold for the answer to be one, in sentences.
-        settings: The problem: classes, features, decays, and the settings of the loss.
+        settings: The problem: classes, features, decays, bias.
+        loss_settings: Settings of the loss.
         counts: Samples of a class, and how many classes of that size come one after the other.
         minimum: The infimum of the objective.
         mean_loss: The part of it that is the mean loss; None where it is not known.
@@ -196,6 +197,7 @@ class Prediction(Record):
     source: str
     assumptions: tuple[str, ...]
     settings: dict[str, Any]
+    loss_settings: dict[str, Any] = Field(default_factory=dict)
     counts: tuple[tuple[int, int], ...]
     minimum: float
     mean_loss: float | None = None
@@ -214,7 +216,7 @@ class Prediction(Record):
 
     @model_validator(mode="after")
     def _settings_are_numbers(self) -> "Prediction":
-        for name, value in self.settings.items():
+        for name, value in {**self.settings, **self.loss_settings}.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"setting {name} must be finite, got {value}")
         return self

@@ -94,16 +94,18 @@ def series(
     phase: TerminalPhase | None = None,
     linear: bool = False,
     name_marks: bool = True,
+    target_name: str = "at collapse",
 ) -> Figure:
     """Numbers over epochs.
 
     Args:
         lines: At least one curve with at least one point.
         title: Name of the vertical axis.
-        target: Value at collapse, drawn as a line.
+        target: Value at collapse, or another limit, drawn as a line.
         phase: Where the terminal phase begins, drawn as two vertical lines and a shade.
         linear: Ask for a linear vertical axis.
         name_marks: Write beside the vertical lines what they mark.
+        target_name: What the target is.
 
     Returns:
         A figure.
@@ -111,7 +113,7 @@ def series(
     scale = value_scale([value for line in lines for value in line.curve.values], target, linear=linear)
     last, unit = max(line.curve.moments[-1] for line in lines), lines[0].curve.unit
     shapes, notes = _phase_marks(phase, last)
-    target_shapes, target_notes = target_marks(scale, target)
+    target_shapes, target_notes = target_marks(scale, target, target_name)
     return {
         "data": [_trace(line, scale) for line in lines],
         "layout": layout(
@@ -197,7 +199,9 @@ def _upright(epoch: int, text: str, side: str) -> dict[str, Any]:
     }
 
 
-def target_marks(scale: Scale, target: float | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def target_marks(
+    scale: Scale, target: float | None, name: str = "at collapse"
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """A line at the value at collapse; on a logarithmic axis without a row for zeros, an arrow down."""
     if target is None:
         return [], []
@@ -212,11 +216,11 @@ def target_marks(scale: Scale, target: float | None) -> tuple[list[dict[str, Any
     if not scale.shows(target):
         far = "↓" if target < scale.lowest else "↑"
         place = {"y": 0.01, "yanchor": "bottom"} if far == "↓" else {"y": 0.99, "yanchor": "top"}
-        return [], [note | place | {"yref": "paper", "text": f"{far} at collapse: {number(target)}"}]
+        return [], [note | place | {"yref": "paper", "text": f"{far} {name}: {number(target)}"}]
     y = scale.place(target)
     line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "yref": "y", "y0": y, "y1": y}
     line["line"] = {"color": "@target", "width": 1.5, "dash": "longdash"}
     at = math.log10(y) if scale.logarithmic else y
     middle = (scale.lowest + scale.highest) / 2
     anchor = "bottom" if scale.logarithmic or y < middle else "top"
-    return [line], [note | {"yref": "y", "y": at, "yanchor": anchor, "text": f"at collapse: {number(target)}"}]
+    return [line], [note | {"yref": "y", "y": at, "yanchor": anchor, "text": f"{name}: {number(target)}"}]

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from collapselab.core.errors import InputError
 from collapselab.records import Measurements, write_bytes
+from collapselab.records.prediction import Prediction
 from collapselab.report.compare import comparison_page
 from collapselab.report.opening import open_run, view_of
 from collapselab.report.page import report_page
+from collapselab.report.prediction import prediction_page
 from collapselab.report.view import View
 
 AnyPath = str | os.PathLike[str]
@@ -65,6 +67,24 @@ def write_measurements_report(measurements: Measurements, out: AnyPath, *, title
     if not isinstance(measurements, Measurements):
         raise InputError(f"measurements must be a Measurements record, got {type(measurements).__name__}")
     return _written(report_page([view_of(measurements, title=title)], title=title, kind="measurement"), out, (), "")
+
+
+def write_prediction_report(prediction: Prediction, out: AnyPath) -> Path:
+    """Write one page on what a model predicts, beside a run if the record has one.
+
+    Args:
+        prediction: The record.
+        out: Where to write.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        InputError: If it is no record of a prediction.
+    """
+    if not isinstance(prediction, Prediction):
+        raise InputError(f"prediction must be a Prediction record, got {type(prediction).__name__}")
+    return _written(prediction_page(prediction), out, (), "")
 
 
 def _opened(run_folders: Sequence[AnyPath], *, at_least: int) -> list[View]:

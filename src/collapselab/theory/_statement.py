@@ -16,8 +16,8 @@ from collapselab.theory._problem import Problem
 Make = Callable[[Problem], UnconstrainedLandscape]
 """A problem to its landscape."""
 
-# Parts of the largest entry below which a Gram matrix is rounding.
-_ROUNDING = 1e-12
+# Parts of the largest entry below which a Gram matrix is rounding, and what of a number of order one is.
+_ROUNDING, _SMALLEST = 1e-12, 1e-14
 
 # A picture over decay: how far it goes to either side, and how many points it has.
 _BELOW, _ABOVE, _POINTS = 100.0, 4.0, 41
@@ -48,7 +48,8 @@ def stated(make: Make, problem: Problem, *, loss: str, multiple: float = 1.0, fo
         loss=loss,
         source=model.source,
         assumptions=landscape.assumptions,
-        settings=_settings(landscape, problem),
+        settings=_settings(problem),
+        loss_settings=_loss_settings(landscape),
         counts=tuple((count, len(list(same))) for count, same in itertools.groupby(problem.counts)),
         minimum=minimum,
         mean_loss=None if norms is None else minimum - _penalty(norms, problem),
@@ -56,7 +57,7 @@ def stated(make: Make, problem: Problem, *, loss: str, multiple: float = 1.0, fo
         benign=landscape.benign,
         norms=norms,
         margin=None if geometry is None else geometry.margin,
-        predicts=landscape.predicts() | ({} if norms is None else _sizes(norms, problem)),
+        predicts=_predicts(landscape) | ({} if norms is None else _sizes(norms, problem)),
         thresholds=landscape.thresholds(),
         thresholds_say=inspect.cleandoc(type(landscape).thresholds.__doc__ or "").split("\n\n")[0].replace("\n", " "),
         geometry=None if geometry is None else _recorded(geometry),
@@ -100,8 +101,10 @@ def followed(make: Make, problem: Problem, *, multiple: float = 1.0) -> Sweep | 
         return None
     vanishes = _vanishing(lambda factor: not _is_zero(at(factor)))
     low, high = min(1.0, vanishes or 1.0) / _BELOW, max(1.0, vanishes or 1.0) * _ABOVE
-    factors = {low * (high / low) ** (i / (_POINTS - 1)) for i in range(_POINTS)}
-    ordered = sorted(factors | {1.0} | (set() if vanishes is None else {vanishes}))
+    factors = {low * (high / low) ** (i / (_POINTS - 1)) for i in range(_POINTS)} | {1.0}
+    if vanishes is not None:  # it may fall to zero as steeply as a root or a logarithm
+        factors |= {vanishes, *((1 - 10.0**-i) * vanishes for i in range(1, 6))}
+    ordered = sorted(factors)
     there = [at(factor) for factor in ordered]
     return Sweep(
         factor=tuple(ordered),
@@ -151,18 +154,27 @@ def _penalty(norms: Norms, problem: Problem) -> float:
     return problem.decay_head * norms.weight**2 + problem.decay_bias * norms.bias**2 / 2
 
 
+def _predicts(landscape: UnconstrainedLandscape) -> dict[str, float]:
+    return {name: value if abs(value) > _SMALLEST else 0.0 for name, value in landscape.predicts().items()}
+
+
 def _sizes(norms: Norms, problem: Problem) -> dict[str, float]:
     return {"weight_norm": norms.weight, "feature_norm": norms.features / math.sqrt(problem.num_samples)}
 
 
-def _settings(landscape: UnconstrainedLandscape, problem: Problem) -> dict[str, Any]:
-    """The problem and the settings of the loss, as JSON can hold them; sizes of classes are told apart."""
-    own = {entry.name: getattr(landscape, entry.name) for entry in dataclasses.fields(landscape)}  # pyright: ignore[reportArgumentType] - models are dataclasses
-    of_loss = {name: value for name, value in own.items() if isinstance(value, (bool, int, float, str))}
-    names = ("num_classes", "num_samples", "num_features", "decay_head", "decay_features", "bias", "decay_bias")
+_OF_PROBLEM = ("num_classes", "num_samples", "num_features", "decay_head", "decay_features", "bias", "decay_bias")
+
+
+def _settings(problem: Problem) -> dict[str, Any]:
+    """The problem as JSON can hold it; unequal sizes of classes are told apart from it."""
     per_class = {"per_class": problem.per_class} if problem.is_balanced else {}
-    of_problem = {name: getattr(problem, name) for name in (*names, "nonnegative")}
-    return {**of_loss, **of_problem, **per_class}
+    return {name: getattr(problem, name) for name in (*_OF_PROBLEM, "nonnegative")} | per_class
+
+
+def _loss_settings(landscape: UnconstrainedLandscape) -> dict[str, Any]:
+    names = [entry.name for entry in dataclasses.fields(landscape)]  # pyright: ignore[reportArgumentType] - models are dataclasses
+    found = {name: getattr(landscape, name) for name in names}
+    return {name: value for name, value in found.items() if isinstance(value, (bool, int, float, str))}
 
 
 def _recorded(geometry: Geometry) -> PredictedGeometry:
