@@ -28,11 +28,14 @@ def test_every_declared_picture_is_drawn_without_a_gap(name: str, tmp_path: Path
     assert section.words["gaps"] == ()
     if isinstance(run.chart, Course):
         assert run.chart.references.keys() <= set(run.chart.metrics) <= run.declarations.keys()
-        assert len(section.panels) == len(run.chart.metrics)
+        assert len(section.panels) == len(run.chart.metrics) + bool(run.chart.together)
+        assert set(run.chart.together) <= run.declarations.keys()
         return
     known = {*METRICS, *run.declarations, "accuracy", "error", "loss"}
     assert run.chart.metric in known
     assert "claim" in section.panels
+    if isinstance(run.chart, Against):
+        assert {*run.chart.beside, *run.chart.powers} <= known
     if isinstance(run.chart, Paired):
         assert run.verdict is not None
         assert set(run.chart.interval) <= run.verdict.figures.keys()

@@ -63,3 +63,19 @@ def test_what_has_no_value_is_said(tmp_path):
     never = Course(metrics=("never_measured",))
     section = shown(write_arms(tmp_path / "other", RATIOS[:2], epochs=SHORT, chart=never))
     assert section.panels == {}
+
+
+def test_numbers_that_stand_together_have_a_line_each_and_a_letter(tmp_path):
+    chart = COURSE.model_copy(update={"together": ("nc1_pinv", "nc3_duality", "never_measured")})
+    path = write_run(tmp_path / "run", chart=chart)
+    section = shown(path)
+    assert list(section.panels) == ["claim-nc1-pinv", "claim-nc3-duality", "claim-together"]
+    panel = section.panels["claim-together"]
+    rows = [row for row in RunFolder(path).observations() if row.split == "train"]
+    for trace, name in zip(panel.figure["data"], ("nc1_pinv", "nc3_duality"), strict=True):
+        assert trace["y"] == pytest.approx([row.result[name] for row in rows], rel=1e-4)
+    assert len({trace["line"]["color"] for trace in panel.figure["data"]}) == 2
+    assert panel.caption.startswith("A: NC1, within / between; B: ")
+    assert {note["text"] for note in panel.figure["layout"]["annotations"]} >= {"A", "B"}
+    arms = shown(write_arms(tmp_path / "arms", RATIOS[:2], epochs=SHORT, chart=chart))
+    assert list(arms.panels) == ["claim-nc1-pinv", "claim-nc3-duality"]

@@ -129,6 +129,27 @@ def test_an_undefined_value_is_a_cross_and_a_sentence_and_breaks_the_line(tmp_pa
     assert "10 undefined" in table
 
 
+def test_several_metrics_share_the_axis_and_power_laws_are_drawn_through_their_first_values(tmp_path):
+    chart = AGAINST.model_copy(
+        update={"beside": ("nc3_duality",), "powers": {"nc1_pinv": -2.0, "nc3_duality": 1.0}, "title": "both"}
+    )
+    section = shown(write_arms(tmp_path / "run", RATIOS, epochs=SHORT, chart=chart))
+    figure = section.panels["claim"].figure
+    drawn = markers(figure)
+    assert len(drawn) == 6
+    assert figure["layout"]["yaxis"]["title"]["text"] == "both"
+    first, second = (trace for trace in figure["data"] if trace["name"].startswith("power"))
+    for trace, name, power in ((first, "NC1, within / between, cross-entropy", -2), (second, None, 1)):
+        name = name or next(key for key in drawn if not key.startswith("NC1") and key.endswith("cross-entropy"))
+        wanted = [drawn[name][1] * place**power for place in (1, 10, 100, 1000)]
+        assert trace["x"] == [1, 10, 100, 1000]
+        assert trace["y"] == pytest.approx(wanted, rel=1e-3)
+    assert "the powers −2 and 1 of the imbalance ratio R" in section.panels["claim"].caption
+    straight = chart.model_copy(update={"log_x": False})
+    section = shown(write_arms(tmp_path / "other", RATIOS, epochs=SHORT, chart=straight))
+    assert not any(trace["name"].startswith("power") for trace in section.panels["claim"].figure["data"])
+
+
 def test_nothing_defined_at_all_is_said_without_a_figure(tmp_path):
     chart = AGAINST.model_copy(update={"metric": "never_measured"})
     path = write_arms(tmp_path / "run", RATIOS[:2], epochs=(0,), chart=chart)

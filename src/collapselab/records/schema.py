@@ -267,6 +267,10 @@ class Against(Record):
         log_x: Whether the horizontal axis is logarithmic.
         references: Lines to read the values against.
         words: Words for people, by name of a setting or by value of `by`.
+        beside: Further metrics on the same axis, each with lines of its own.
+        powers: Exponents of power laws predicted for small values of the setting, by key of a metric: drawn through the
+            first value of its first line where both axes are logarithmic.
+        title: Name of the vertical axis; that of the metric by default.
     """
 
     kind: Literal["against"] = "against"
@@ -277,6 +281,9 @@ class Against(Record):
     log_x: bool = False
     references: tuple[Reference, ...] = ()
     words: dict[str, str] = Field(default_factory=dict)
+    beside: tuple[str, ...] = ()
+    powers: dict[str, float] = Field(default_factory=dict)
+    title: str = ""
 
 
 class Paired(Record):
@@ -334,12 +341,14 @@ class Course(Record):
         metrics: Keys of metrics or of other numbers of the rows; ``accuracy`` is one, ``error`` and ``loss`` are not.
         split: Which data.
         references: Lines to read the values against, by key of the metric.
+        together: Further metrics that share one figure in a run of one training: a line each.
     """
 
     kind: Literal["course"] = "course"
     metrics: tuple[str, ...]
     split: str = "train"
     references: dict[str, tuple[Reference, ...]] = Field(default_factory=dict)
+    together: tuple[str, ...] = ()
 
 
 Chart = Annotated[Against | Paired | NullBand | Course, Field(discriminator="kind")]

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from collapselab.records import Reference
@@ -21,7 +21,13 @@ _TICK_ROOM = 0.045
 
 
 def against_figure(
-    found: Endings, *, title: str, across: str, log_x: bool = False, references: Sequence[Reference] = ()
+    found: Endings,
+    *,
+    title: str,
+    across: str,
+    log_x: bool = False,
+    references: Sequence[Reference] = (),
+    powers: Mapping[str, float] | None = None,
 ) -> Figure:
     """Values along a number, one line and one marker a trail; a cross at the foot where a value is undefined.
 
@@ -31,6 +37,7 @@ def against_figure(
         across: Name of the horizontal axis.
         log_x: Whether that is logarithmic.
         references: Lines to read the values against.
+        powers: Exponents of power laws through the first values of metrics, by key.
 
     Returns:
         A figure.
@@ -40,6 +47,8 @@ def against_figure(
     for at, trail in enumerate(found.trails):
         traces += _trail_traces(trail, scale, at, across)
     places = sorted({point.at for trail in found.trails for point in trail.points})
+    if log_x and scale.logarithmic:
+        traces += power_lines(found.trails, powers or {})
     shapes, notes = reference_marks(references, scale)
     notes += crosses([p for trail in found.trails for p in trail.points], log_x=log_x)
     return {
@@ -51,6 +60,38 @@ def against_figure(
             annotations=notes,
         ),
     }
+
+
+def power_lines(trails: Sequence[Trail], powers: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Power laws through the first values of metrics, straight where both axes are logarithmic.
+
+    Args:
+        trails: Everything that is drawn.
+        powers: Exponents, by key of a metric.
+
+    Returns:
+        A trace for each metric whose first trail begins with a value above 0.
+    """
+    traces = []
+    places = sorted({point.at for trail in trails for point in trail.points})
+    for metric, power in powers.items():
+        first = next((trail for trail in trails if trail.metric == metric), Trail("", ()))
+        values = [point.value for point in first.points if point.at == first.points[0].at and point.value]
+        if not values or min(values) < 0:
+            continue
+        start, at = statistics.median(values), first.points[0].at
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": f"power {number(power)}",
+                "x": places,
+                "y": [significant(start * (place / at) ** power) for place in places],
+                "hoverinfo": "skip",
+                "line": {"color": "@target", "width": 1.5, "dash": "dot"},
+            }
+        )
+    return traces
 
 
 def null_figure(

@@ -28,10 +28,12 @@ class Trail:
     Attributes:
         name: For the legend.
         points: In ascending order of their places.
+        metric: What they are values of, where that differs between trails.
     """
 
     name: str
     points: tuple[Point, ...]
+    metric: str = ""
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -79,18 +81,19 @@ def reading(row: Observation, metric: str) -> tuple[float | None, str]:
     return found.value, found.undefined or ""
 
 
-def ending(view: View, chart: Against | Paired | NullBand) -> tuple[float | None, str]:
+def ending(view: View, split: str, metric: str) -> tuple[float | None, str]:
     """What a training ended with.
 
     Args:
         view: One training.
-        chart: Says which metric, on which split.
+        split: Which split.
+        metric: Which number; see `reading`.
 
     Returns:
         The value and nothing, or None and the reason.
     """
-    row = next((row for row in reversed(view.rows) if row.split == chart.split), None)
-    return (None, f"nothing was measured on {chart.split}") if row is None else reading(row, chart.metric)
+    row = next((row for row in reversed(view.rows) if row.split == split), None)
+    return (None, f"nothing was measured on {split}") if row is None else reading(row, metric)
 
 
 def endings_against(view: View, chart: Against) -> Endings:
@@ -103,23 +106,41 @@ def endings_against(view: View, chart: Against) -> Endings:
     Returns:
         One trail a value of `chart.by`; arms that differ in other settings alone share a place.
     """
-    found: dict[str, list[Point]] = {}
-    names: dict[str, str] = {}
+    trails: list[Trail] = []
     gaps = _not_begun(view)
+    placed: list[tuple[View, float]] = []
     for arm in view.arms:
-        settings = settings_of(arm)
-        at = settings.get(chart.over)
+        at = settings_of(arm).get(chart.over)
         if isinstance(at, bool) or not isinstance(at, (int, float)) or (chart.log_x and at <= 0):
             gaps.append(f"{arm.title}: its {chart.over} is {plain(at)}, which has no place on the axis")
-            continue
-        value, why = ending(arm, chart)
-        own = None if chart.by is None else settings.get(chart.by)
-        key = _key(own)
-        names[key] = chart.words.get(plain(own), plain(own)) if chart.by is not None else "all arms"
-        found.setdefault(key, []).append(Point(float(at), value, why))
-        gaps += [f"{arm.title}: {why}"] if value is None else []
-    trails = (Trail(names[key], tuple(sorted(points, key=lambda p: p.at))) for key, points in found.items())
+        else:
+            placed.append((arm, float(at)))
+    for metric in (chart.metric, *chart.beside):
+        found, why = _trails_against(view, chart, metric, placed)
+        trails += found
+        gaps += why
     return Endings(tuple(trails), gaps=tuple(gaps))
+
+
+def _trails_against(
+    view: View, chart: Against, metric: str, placed: Sequence[tuple[View, float]]
+) -> tuple[list[Trail], list[str]]:
+    """The lines of one metric, and why some of its values are missing."""
+    found: dict[str, list[Point]] = {}
+    names: dict[str, str] = {}
+    gaps: list[str] = []
+    for arm, at in placed:
+        value, why = ending(arm, chart.split, metric)
+        own = None if chart.by is None else settings_of(arm).get(chart.by)
+        names[_key(own)] = chart.words.get(plain(own), plain(own)) if chart.by is not None else "all arms"
+        found.setdefault(_key(own), []).append(Point(at, value, why))
+        gaps += [f"{arm.title}: {why}"] if value is None else []
+    if chart.beside:
+        declared = view.declarations.get(metric)
+        label = metric if declared is None else declared.label
+        names = {key: label if chart.by is None else f"{label}, {name}" for key, name in names.items()}
+    trails = [Trail(names[key], tuple(sorted(own, key=lambda p: p.at)), metric) for key, own in found.items()]
+    return trails, gaps
 
 
 def endings_paired(view: View, chart: Paired) -> Endings:
@@ -139,7 +160,7 @@ def endings_paired(view: View, chart: Paired) -> Endings:
     for arm in view.arms:
         settings = settings_of(arm)
         own, at = settings.get(chart.over), pairs.index(_key(settings.get(chart.by)))
-        value, why = ending(arm, chart)
+        value, why = ending(arm, chart.split, chart.metric)
         names[_key(own)] = chart.words.get(plain(own), plain(own))
         found.setdefault(_key(own), []).append(Point(at, value, why))
         gaps += [f"{arm.title}: {why}"] if value is None else []

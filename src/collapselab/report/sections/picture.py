@@ -4,7 +4,7 @@ import statistics
 from typing import Any
 
 from collapselab.records import Against, Course, NullBand, Paired
-from collapselab.report.arms import legend_of, lines_of
+from collapselab.report.arms import legend_of, lines_of, sign_of
 from collapselab.report.claim_figures import against_figure, course_figure, null_figure
 from collapselab.report.claim_marks import sign_of_trail
 from collapselab.report.endings import (
@@ -17,10 +17,11 @@ from collapselab.report.endings import (
 )
 from collapselab.report.figures import Line
 from collapselab.report.paired_figures import differences_figure, pairs_figure
+from collapselab.report.palette import series_colour
 from collapselab.report.sections._section import Panel, Section
 from collapselab.report.sections.collapse import said_of
 from collapselab.report.view import View
-from collapselab.report.words import number
+from collapselab.report.words import in_plot, number
 
 Words = dict[str, Any]
 
@@ -53,16 +54,26 @@ def picture(view: View) -> Section | None:
 
 def _against(view: View, chart: Against) -> tuple[dict[str, Panel], Words]:
     found = endings_against(view, chart)
-    title, across = _title(view, chart), chart.words.get(chart.over, chart.over)
+    title, across = chart.title or _title(view, chart), chart.words.get(chart.over, chart.over)
     said = "; ".join(
         f"{trail.name}: {', '.join(f'{number(p.value)} at {number(p.at)}' for p in trail.points)}"
         for trail in found.trails
     )
     read = ", ".join(f"{number(one.value)} ({one.label})" for one in chart.references)
     caption = f"Last measured value of every training.{f' Dashed lines: {read}.' if read else ''}"
+    if chart.powers:
+        exponents = " and ".join(number(power) for power in dict.fromkeys(chart.powers.values()))
+        caption += f" Dotted: the powers {exponents} of the {across}, through the first values, as predicted."
     panels = {}
     if found.values:
-        figure = against_figure(found, title=title, across=across, log_x=chart.log_x, references=chart.references)
+        figure = against_figure(
+            found,
+            title=title,
+            across=across,
+            log_x=chart.log_x,
+            references=chart.references,
+            powers=chart.powers,
+        )
         panels["claim"] = Panel(figure, f"{title} against {across}. {said}.", caption, "square")
     places = sorted({point.at for trail in found.trails for point in trail.points})
     rows = [(number(at), [_cell(trail, at) for trail in found.trails]) for at in places]
@@ -184,8 +195,26 @@ def _course(view: View, chart: Course) -> tuple[dict[str, Panel], Words]:
         said = f"{title} over {view.unit}s: {said_of(lines)}.{f' Dashed: {read}.' if read else ''}"
         panels[f"claim-{name.replace('_', '-')}"] = Panel(figure, said, declared.summary)
         rows += [(f"{line.name}: {declared.label}", _ends(line)) for line in lines if not line.faint]
+    if chart.together and not view.arms:
+        panels |= _together(view, chart)
     words = {"legend": legend_of(view), "gaps": _undefined(view, chart), "rows": rows}
     return panels, words | {"caption": "First and last values", "heads": ["what", "first", "last"]}
+
+
+def _together(view: View, chart: Course) -> dict[str, Panel]:
+    """Several numbers in one figure, named at their last points."""
+    lines = []
+    for name in chart.together:
+        declared = view.declarations.get(name)
+        curves = [c for c in view.curves(name) if c.split == chart.split] if declared is not None else []
+        label = in_plot(name if declared is None else declared.label)
+        lines += [Line(c, label, series_colour(len(lines)), "solid", sign_of(len(lines))) for c in curves]
+    if not lines:
+        return {}
+    figure = course_figure(lines, title=chart.split)
+    said = f"{chart.split} over {view.unit}s: {said_of(lines)}."
+    names = "; ".join(f"{line.sign}: {line.name}" for line in lines)
+    return {"claim-together": Panel(figure, said, f"{names}.")}
 
 
 def _ends(line: Line) -> list[str]:
