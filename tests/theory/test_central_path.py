@@ -126,6 +126,9 @@ def test_classes_that_were_not_seen_get_a_row_of_zeros() -> None:
     IDENTITY.check(four.weight[::2], two.weight)
     assert float(four.weight[1::2].abs().max()) == 0
     assert float(squared_error_parts(wider, four, decay=1e-2).off_path) < 1e-28
+    more = LinearHead(torch.cat([two.weight, torch.zeros(3, 6)]), None)
+    less = squared_error_parts(features, LinearHead(two.weight, None), decay=1e-2)
+    IDENTITY.check(squared_error_parts(features, more, decay=1e-2).loss, less.loss)
 
 
 def test_moments_are_enough_and_float32_is_measured_in_float64() -> None:
@@ -199,7 +202,7 @@ def test_renormalised_features_have_unit_noise_and_the_same_signal() -> None:
 
 def test_bad_input() -> None:
     features = drawn()
-    with pytest.raises(InputError, match=re.escape("head must have 4 classes and 6 features, got 3 and 6")):
+    with pytest.raises(InputError, match=re.escape("head must have 4 classes or more and 6 features, got 3 and 6")):
         squared_error_parts(features, LinearHead.of(np.ones((3, 6))), decay=0.0)
     with pytest.raises(InputError, match="decay must be a finite number of at least 0, got -1"):
         least_squares_head(features, decay=-1)

@@ -17,6 +17,7 @@ from collapselab.evidence import ClassStats, LinearHead, OnlineStats
 from collapselab.evidence.caching import FeatureCache
 from collapselab.evidence.features import FeatureSource
 from collapselab.evidence.remarks import remarks
+from collapselab.experiments.extra import Extras, with_extra
 from collapselab.metrics import REGISTRY, Evidence, measure_evidence, snapshot_arrays
 from collapselab.records.schema import Conditions, Measurements, Observation
 from collapselab.training import Samples, Training
@@ -47,11 +48,13 @@ class Places:
         layers: Stages of the body; ``*`` for all.
         pooling: What becomes of outputs with places.
         metrics: Keys of what is measured; None for all. Inner layers are spared what needs a classifier.
+        extra: Gives further numbers of the features that the classifier sees.
     """
 
     layers: tuple[str, ...] = ()
     pooling: Pooling = "mean"
     metrics: tuple[str, ...] | None = None
+    extra: Extras | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -311,9 +314,10 @@ def _measured(training: Training, split: str, name: str, seen: Seen, *, places: 
         features_again=seen.again,
         warnings=remarks(stats, seen.dtype),
     )
-    return Measurements(
+    result = Measurements(
         measurements=measurements, per_class=per_class, conditions=conditions, declarations=declarations
     )
+    return result if name or places.extra is None else with_extra(result, places.extra(evidence, split))
 
 
 def head_of(training: Training) -> LinearHead:

@@ -12,6 +12,7 @@ from collapselab.core.errors import InputError
 from collapselab.core.random import child_seed, preserved_randomness
 from collapselab.experiments.clock import Clock
 from collapselab.experiments.events import EpochDone, Event, Note, Observed, Planned, SafePoint, Snapshot, Trained
+from collapselab.experiments.extra import Extras
 from collapselab.experiments.looking import Places, Pooling, look, observations, picture
 from collapselab.metrics import select
 from collapselab.records.schema import Arm
@@ -89,6 +90,7 @@ class Probe:
         layers: tuple[str, ...] = (),
         pooling: Pooling = "mean",
         metrics: Sequence[str] | None = None,
+        extra: Extras | None = None,
     ) -> Iterator[Event]:
         """Train to the end of the plan, or until a stop rule applies, and measure both splits on the way.
 
@@ -100,6 +102,7 @@ class Probe:
             pooling: What becomes of maps (n, c, ...) that such a stage gives: the ``mean`` of each channel over places,
                 or ``flatten`` for all numbers as they are.
             metrics: Keys of what is measured; None for all.
+            extra: Gives further numbers of the features that the classifier sees, each with its declaration.
 
         Returns:
             What happens. A safe point follows each step, and comes after the rows of its moment.
@@ -107,7 +110,7 @@ class Probe:
         Raises:
             InputError: If moments, layers or metrics are not what they must be.
         """
-        return _watched(training, _View.of(at, at_steps, layers, pooling, metrics), self._course("", {}))
+        return _watched(training, _View.of(at, at_steps, layers, pooling, metrics, extra), self._course("", {}))
 
     def arms(
         self,
@@ -178,10 +181,11 @@ class _View:
         layers: tuple[str, ...],
         pooling: Pooling,
         metrics: Sequence[str] | None,
+        extra: Extras | None = None,
     ) -> "_View":
         """A view from what a recipe says."""
         chosen = None if metrics is None else tuple(metric.name for metric in select(metrics))
-        return cls(Clock.of(at, at_steps), Places(layers, pooling, chosen))
+        return cls(Clock.of(at, at_steps), Places(layers, pooling, chosen, extra))
 
 
 @dataclass(frozen=True, eq=False)

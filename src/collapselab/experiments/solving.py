@@ -9,10 +9,13 @@ import numpy as np
 from collapselab.core.errors import UndefinedMetric
 from collapselab.evidence import ClassStats, LabelledFeatures, LinearHead
 from collapselab.experiments.events import EpochDone, Event, Observed, Planned, SafePoint, Snapshot
+from collapselab.experiments.extra import Extra, declared, with_extra
 from collapselab.experiments.probe import Probe
 from collapselab.measuring import measure
 from collapselab.metrics import snapshot_arrays
-from collapselab.records.schema import Arm, Declaration, Measurement, Measurements, Observation
+from collapselab.records.schema import Arm, Observation
+
+__all__ = ["Extra", "Look", "Solve", "declared", "picture_of", "row_of", "solved", "with_extra"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +35,7 @@ class Look:
     features: LabelledFeatures
     head: LinearHead
     loss: float
-    extra: Sequence[tuple[Declaration, float | str]] = ()
+    extra: Sequence[Extra] = ()
     split: str = "train"
 
 
@@ -112,67 +115,6 @@ def row_of(look: Look, *, arm: str = "", metrics: Sequence[str] | None = None) -
         learning_rate=None,
         result=with_extra(found.model_copy(update={"provenance": None}), look.extra),
         arm=arm,
-    )
-
-
-def with_extra(result: Measurements, extra: Iterable[tuple[Declaration, float | str]]) -> Measurements:
-    """A measurement with further numbers, which are declared by the record alone.
-
-    Args:
-        result: What the metrics gave.
-        extra: Declarations, each with its value or the reason why it has none.
-
-    Returns:
-        New record.
-    """
-    measurements, declarations = dict(result.measurements), dict(result.declarations)
-    for declared, value in extra:
-        declarations[declared.name] = declared
-        measurements[declared.name] = (
-            Measurement(undefined=value)
-            if isinstance(value, str)
-            else Measurement(value=value, unit=declared.unit, at_collapse=declared.at_collapse)
-        )
-    return result.model_copy(update={"measurements": measurements, "declarations": declarations})
-
-
-def declared(
-    name: str,
-    label: str,
-    summary: str,
-    *,
-    symbol: str,
-    source: str,
-    family: str,
-    at_collapse: float | None = 0.0,
-    unit: str = "1",
-) -> Declaration:
-    """What a recipe says of a non-negative number that is no registered metric.
-
-    Args:
-        name: Its key.
-        label: A few words for a table or an axis.
-        summary: One sentence.
-        symbol: LaTeX.
-        source: Key in ``references.bib``.
-        family: Heading it stands under, in snake_case.
-        at_collapse: Its limit at full collapse.
-        unit: ``1`` for a pure number.
-
-    Returns:
-        The declaration.
-    """
-    return Declaration(
-        name=name,
-        label=label,
-        summary=summary,
-        symbol=symbol,
-        unit=unit,
-        at_collapse=at_collapse,
-        lower=0.0,
-        upper=None,
-        family=family,
-        source=source,
     )
 
 

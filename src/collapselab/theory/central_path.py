@@ -1,6 +1,6 @@
 """The squared error of any features and head, taken apart along the central path (Han, Papyan and Donoho 2022)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -96,7 +96,7 @@ def squared_error_parts(
 
     Args:
         evidence: Moments with scatter, or features with labels.
-        head: The classifier, with or without bias.
+        head: The classifier, with or without bias; of classes that were not seen too.
         decay: lambda, coefficient of one half of the squared norm of the weight.
         decay_bias: The same for the bias; that of the weight by default.
 
@@ -113,10 +113,10 @@ def squared_error_parts(
         (0.05, 0.0)
     """
     stats, decay, decay_bias = _checked(evidence, decay, decay_bias)
-    if (head.num_classes, head.num_features) != (stats.num_classes, stats.num_features):
-        expected = f"{stats.num_classes} classes and {stats.num_features} features"
+    if head.num_classes < stats.num_classes or head.num_features != stats.num_features:
+        expected = f"{stats.num_classes} classes or more and {stats.num_features} features"
         raise InputError(f"head must have {expected}, got {head.num_classes} and {head.num_features}")
-    own = head.double()
+    stats, own = replace(stats, num_classes=head.num_classes), head.double()
     best = least_squares_head(stats, decay=decay, decay_bias=decay_bias, bias=own.bias is not None)
     off = LinearHead(own.weight.to(best.weight.device) - best.weight, _difference(own.bias, best.bias))
     labels = torch.eye(stats.num_classes, dtype=torch.float64, device=stats.means.device)[stats.labels]
