@@ -3,7 +3,7 @@
 from collapselab.cli._table import columns, number, paragraph
 from collapselab.core.cite import references
 from collapselab.records.families import family_place, family_title
-from collapselab.records.prediction import Beside, Blocks, PredictedGeometry, Prediction
+from collapselab.records.prediction import Beside, Blocks, Prediction
 
 # Groups of classes beyond which a table of them is no longer something to read.
 _MOST_GROUPS = 8
@@ -22,7 +22,7 @@ def predicted_text(found: Prediction) -> str:
         f"{found.label}\n{paragraph(problem_words(found), indent='  ')}",
         _minimum(found),
         _geometry(found),
-        _cosines(found.geometry),
+        _cosines(found),
         _metrics(found) if found.beside is None else _beside(found, found.beside),
         _thresholds(found),
         "\n".join(["assumed", *(paragraph(sentence, indent="  ") for sentence in found.assumptions)]),
@@ -42,7 +42,7 @@ def problem_words(found: Prediction) -> str:
     """
     s = found.settings
     own = ", ".join(f"{name} {value}" for name, value in found.loss_settings.items())
-    sizes = ", ".join(f"{many} classes of {count}" for count, many in found.counts[:_MOST_GROUPS])
+    sizes = ", ".join(f"{many} {_classes(many)} of {count}" for count, many in found.counts[:_MOST_GROUPS])
     parts = [
         f"{found.loss} ({own})" if own else found.loss,
         sizes + (", ..." if len(found.counts) > _MOST_GROUPS else ""),
@@ -51,6 +51,10 @@ def problem_words(found: Prediction) -> str:
         f"bias decayed by {number(s['decay_bias'])}" if s["bias"] == "decay" else f"bias {s['bias']}",
     ]
     return "; ".join(parts)
+
+
+def _classes(many: int) -> str:
+    return "class" if many == 1 else "classes"
 
 
 def _minimum(found: Prediction) -> str:
@@ -76,15 +80,16 @@ def _geometry(found: Prediction) -> str:
         ("norms", "classifier", "features", "bias"),
         ("  all together", number(norms.weight), number(norms.features), number(norms.bias)),
     ]
-    of_class = zip(geometry.weights.sizes, norms.class_weight, norms.class_mean, geometry.bias, strict=True)
-    for size, weight, mean, bias in list(of_class)[:_MOST_GROUPS]:
-        rows.append((f"  each of {size} classes", number(weight), number(mean), number(bias)))
+    of_class = zip(found.group_names, norms.class_weight, norms.class_mean, geometry.bias, strict=True)
+    for name, weight, mean, bias in list(of_class)[:_MOST_GROUPS]:
+        rows.append((f"  each of {name}", number(weight), number(mean), number(bias)))
     more = len(geometry.bias) - _MOST_GROUPS
     return columns(rows) + (f"\n  and {more} more groups of classes" if more > 0 else "")
 
 
-def _cosines(geometry: PredictedGeometry | None) -> str:
+def _cosines(found: Prediction) -> str:
     """Cosines between classes, of class vectors and of centred class means."""
+    geometry, names = found.geometry, found.group_names
     if geometry is None or (geometry.cosines_weights is None and geometry.cosines_means is None):
         return "" if geometry is None else "angles\n  none: a class vector or a centred class mean is zero"
     sizes = geometry.weights.sizes
@@ -93,7 +98,7 @@ def _cosines(geometry: PredictedGeometry | None) -> str:
     for g in groups:
         for h in groups[g:]:
             if g != h or sizes[g] > 1:
-                where = f"  within {sizes[g]} classes" if g == h else f"  {sizes[g]} with {sizes[h]} classes"
+                where = f"  within {names[g]}" if g == h else f"  {names[g]} with {names[h]}"
                 rows.append((where, _entry(geometry.cosines_weights, g, h), _entry(geometry.cosines_means, g, h)))
     return columns(rows)
 

@@ -53,7 +53,7 @@ class Blocks(Record):
 
 
 class PredictedGeometry(Record):
-    """Inner products of class vectors and class means at every minimiser.
+    """Inner products of class vectors and class means at every minimiser; groups of the largest classes come first.
 
     Attributes:
         weights: Of the rows of the classifier.
@@ -230,6 +230,19 @@ class Prediction(Record):
     def num_samples(self) -> int:
         """N."""
         return sum(count * many for count, many in self.counts)
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """What each group of classes of the geometry is called, such as ``5 classes of 100``."""
+        sizes = () if self.geometry is None else self.geometry.weights.sizes
+        names = [f"{size:,} {'class' if size == 1 else 'classes'}" for size in sizes]
+        alike: dict[int, int] = {}
+        for count, many in self.counts:
+            alike[count] = alike.get(count, 0) + many
+        largest_first = sorted(alike.items(), reverse=True)
+        if sizes != tuple(many for _, many in largest_first):
+            return tuple(names)
+        return tuple(f"{name} of {count:,}" for name, (count, _) in zip(names, largest_first, strict=True))
 
 
 def read_prediction(path: Path) -> Prediction:

@@ -158,14 +158,16 @@ def _sweeps(found: Prediction) -> dict[str, Panel]:
 def _matrices(found: Prediction) -> dict[str, Panel]:
     if found.geometry is None:
         return {}
-    panels = {}
+    panels, across = {}, "class" if len(found.counts) == 1 else "class, largest first"
     for name, title, what in _MATRICES:
         matrix: Blocks = getattr(found.geometry, name)
         some = ""
         if matrix.size > MOST_DENSE:
             some = f" Drawn are {len(representatives(matrix))} of {matrix.size:,} classes; all others are like them."
         label = f"{title}: {_said(matrix)}."
-        panels[f"gram-{name}"] = Panel(matrix_map(matrix, unit="inner product"), label, what + some, "square")
+        panels[f"gram-{name}"] = Panel(
+            matrix_map(matrix, unit="inner product", across=across), label, what + some, "square"
+        )
     return panels
 
 
@@ -226,10 +228,10 @@ def _classes(found: Prediction) -> list[list[str]]:
     norms, geometry = found.norms, found.geometry
     if norms is None or geometry is None:
         return []
-    rows = zip(geometry.weights.sizes, norms.class_weight, norms.class_mean, geometry.bias, strict=True)
+    rows = zip(found.group_names, norms.class_weight, norms.class_mean, geometry.bias, strict=True)
     return [
-        [f"{size:,} classes", number(weight, 5), number(mean, 5), number(bias, 5)]
-        for size, weight, mean, bias in list(rows)[:_MOST_GROUPS]
+        [name, number(weight, 5), number(mean, 5), number(bias, 5)]
+        for name, weight, mean, bias in list(rows)[:_MOST_GROUPS]
     ]
 
 
@@ -238,13 +240,14 @@ def _pairs(found: Prediction) -> list[list[str]]:
     geometry = found.geometry
     if geometry is None:
         return []
-    sizes, both = geometry.weights.sizes, (geometry.cosines_weights, geometry.cosines_means)
+    names, both = found.group_names, (geometry.cosines_weights, geometry.cosines_means)
+    sizes = geometry.weights.sizes
     groups = range(min(len(sizes), _MOST_GROUPS))
     rows = []
     for g in groups:
         for h in groups[g:]:
             if g != h or sizes[g] > 1:
-                where = f"within {sizes[g]:,} classes" if g == h else f"{sizes[g]:,} with {sizes[h]:,} classes"
+                where = f"within {names[g]}" if g == h else f"{names[g]} with {names[h]}"
                 rows.append([where, *("none" if c is None else number(c.between[g][h], 5) for c in both)])
     return rows
 

@@ -17,12 +17,13 @@ _SHOWN = 24
 _GAPS = 30
 
 
-def matrix_map(matrix: Blocks, *, unit: str) -> Figure:
+def matrix_map(matrix: Blocks, *, unit: str, across: str = "class") -> Figure:
     """Heat-map of a matrix over classes; the neutral colour is zero.
 
     Args:
         matrix: Its blocks; of more than `MOST_DENSE` classes some of each group stand for all.
         unit: Name of the colour axis.
+        across: What rows and columns are.
 
     Returns:
         A figure.
@@ -46,7 +47,7 @@ def matrix_map(matrix: Blocks, *, unit: str) -> Figure:
     }
     whole = matrix.size <= MOST_DENSE
     ticks = {"type": "category", "showgrid": False, "ticks": "", "showline": False, "tickangle": 0, "nticks": 11}
-    ticks |= {"showticklabels": whole, "title": {"text": "class" if whole else "some classes"}}
+    ticks |= {"showticklabels": whole, "title": {"text": across if whole else "some classes"}}
     return {"data": [heat], "layout": layout(xaxis=axis(**ticks), yaxis=axis(autorange="reversed", **ticks))}
 
 

@@ -16,9 +16,6 @@ from collapselab.theory._statement import stated
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """Logits (n, k) and labels (n,) to losses (n,)."""
 
-# Losses that are a number times another one: decay acts as decay divided by that number does beside the other.
-_MULTIPLES: dict[str, tuple[str, Callable[[int], float]]] = {"mean_squared_error": ("mse", lambda k: 2 / k)}
-
 
 def predict(
     loss: str | LossFunction,
@@ -80,7 +77,7 @@ def predict(
         nonnegative=nonnegative,
     )
     name = loss if isinstance(loss, str) else _name_of(loss)
-    return stated(_landscape(loss, settings), problem, loss=name, multiple=_multiple(loss, len(sizes)), follow=follow)
+    return stated(_landscape(loss, settings), problem, loss=name, follow=follow)
 
 
 def answered() -> dict[str, tuple[Model, ...]]:
@@ -93,10 +90,7 @@ def answered() -> dict[str, tuple[Model, ...]]:
     for name, model in REGISTRY.items():
         for loss in _losses_of(name, model):
             found.setdefault(loss, []).append(model)
-    for name, (other, _) in _MULTIPLES.items():
-        found.setdefault(name, []).extend(found.get(other, ()))
-    first = {loss: sorted(models, key=lambda model: model.name != loss) for loss, models in found.items()}
-    return {loss: tuple(models) for loss, models in sorted(first.items()) if models}
+    return {loss: tuple(sorted(models, key=lambda m: m.name != loss)) for loss, models in sorted(found.items())}
 
 
 def _losses_of(name: str, model: Model) -> tuple[str, ...]:
@@ -131,10 +125,6 @@ def _name_of(loss: LossFunction) -> str:
     return "function" if name == "<lambda>" else name
 
 
-def _multiple(loss: str | LossFunction, num_classes: int) -> float:
-    return _MULTIPLES[loss][1](num_classes) if isinstance(loss, str) and loss in _MULTIPLES else 1.0
-
-
 def _landscape(loss: str | LossFunction, settings: Mapping[str, Any]) -> Callable[[Problem], UnconstrainedLandscape]:
     """What makes the landscape of a problem: the first model that knows the answer."""
     if not isinstance(loss, str):
@@ -142,13 +132,12 @@ def _landscape(loss: str | LossFunction, settings: Mapping[str, Any]) -> Callabl
     models = answered().get(loss)
     if models is None:
         raise InputError(_no_such(loss))
-    asked = _MULTIPLES[loss][0] if loss in _MULTIPLES else loss
 
     def made(problem: Problem) -> UnconstrainedLandscape:
         refused: InputError | None = None
         for model in models:
             try:
-                return _made(model, asked, problem, settings)
+                return _made(model, loss, problem, settings)
             except InputError as error:
                 refused = refused or error
         assert refused is not None  # there is at least one model
@@ -180,4 +169,4 @@ def _no_such(loss: str) -> str:
     known = answered()
     near = difflib.get_close_matches(loss, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    return f"no model answers the loss {loss!r}; {hint} A convex one can be given as a function of logits and labels"
+    return f"no model answers the loss {loss!r}; {hint}"

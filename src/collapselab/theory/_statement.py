@@ -23,25 +23,23 @@ _ROUNDING, _SMALLEST = 1e-12, 1e-14
 _BELOW, _ABOVE, _POINTS = 100.0, 4.0, 41
 
 
-def stated(make: Make, problem: Problem, *, loss: str, multiple: float = 1.0, follow: bool = False) -> Prediction:
-    r"""The record of what a model says of a problem.
+def stated(make: Make, problem: Problem, *, loss: str, follow: bool = False) -> Prediction:
+    """The record of what a model says of a problem.
 
     Args:
         make: Gives the landscape of a problem.
         problem: Sizes and decay.
         loss: Name of the loss that was asked about.
-        multiple: That loss divided by the one of the model.
         follow: Whether the answer is worked out under weaker and stronger decay as well.
 
     Returns:
-        The record; of $m\ell$ with decay $\lambda$ it is m times the minimum of $\ell$ with decay $\lambda/m$, at the
-        same place.
+        The record.
     """
-    landscape = make(scaled(problem, 1 / multiple))
+    landscape = make(problem)
     model = next(model for model in REGISTRY.values() if model.cls is type(landscape))
     geometry = landscape.geometry()
-    norms = None if geometry is None else _norms(geometry, problem)
-    minimum = multiple * landscape.minimum
+    # Where the infimum is not attained, norms have no limit and the geometry is that of a direction.
+    norms = _norms(geometry, problem) if geometry is not None and landscape.attained else None
     return Prediction(
         model=model.name,
         label=model.label,
@@ -51,17 +49,17 @@ def stated(make: Make, problem: Problem, *, loss: str, multiple: float = 1.0, fo
         settings=_settings(problem),
         loss_settings=_loss_settings(landscape),
         counts=tuple((count, len(list(same))) for count, same in itertools.groupby(problem.counts)),
-        minimum=minimum,
-        mean_loss=None if norms is None else minimum - _penalty(norms, problem),
+        minimum=landscape.minimum,
+        mean_loss=None if norms is None else landscape.minimum - _penalty(norms, problem),
         attained=landscape.attained,
         benign=landscape.benign,
         norms=norms,
-        margin=None if geometry is None else geometry.margin,
+        margin=None if geometry is None or norms is None else geometry.margin,
         predicts=_predicts(landscape) | ({} if norms is None else _sizes(norms, problem)),
         thresholds=landscape.thresholds(),
         thresholds_say=inspect.cleandoc(type(landscape).thresholds.__doc__ or "").split("\n\n")[0].replace("\n", " "),
         geometry=None if geometry is None else _recorded(geometry),
-        sweep=followed(make, problem, multiple=multiple) if follow else None,
+        sweep=followed(make, problem) if follow and norms is not None else None,
     )
 
 
@@ -81,21 +79,20 @@ def scaled(problem: Problem, factor: float) -> Problem:
     return dataclasses.replace(problem, **changed)
 
 
-def followed(make: Make, problem: Problem, *, multiple: float = 1.0) -> Sweep | None:
+def followed(make: Make, problem: Problem) -> Sweep | None:
     """The answer as all decays are multiplied by one factor, from far weaker to beyond where it vanishes.
 
     Args:
         make: Gives the landscape of a problem.
         problem: The problem at factor 1.
-        multiple: The loss that was asked about divided by the one of the model.
 
     Returns:
-        Values at factors that are evenly spread over a logarithmic axis, at 1 and where it vanishes among them; None
-        where the model knows no geometry.
+        Values at factors that are evenly spread over a logarithmic axis, 1 and where it vanishes among them, as far as
+        the model knows the geometry there; None where it does not know that of the problem itself.
     """
 
     def at(factor: float) -> UnconstrainedLandscape:
-        return make(scaled(problem, factor / multiple))
+        return make(scaled(problem, factor))
 
     if at(1.0).geometry() is None:
         return None
@@ -104,14 +101,10 @@ def followed(make: Make, problem: Problem, *, multiple: float = 1.0) -> Sweep | 
     factors = {low * (high / low) ** (i / (_POINTS - 1)) for i in range(_POINTS)} | {1.0}
     if vanishes is not None:  # it may fall to zero as steeply as a root or a logarithm
         factors |= {vanishes, *((1 - 10.0**-i) * vanishes for i in range(1, 6))}
-    ordered = sorted(factors)
-    there = [at(factor) for factor in ordered]
-    return Sweep(
-        factor=tuple(ordered),
-        minimum=tuple(multiple * landscape.minimum for landscape in there),
-        margin=tuple(0.0 if (found := landscape.geometry()) is None else found.margin for landscape in there),
-        vanishes_at=vanishes,
-    )
+    there = [(factor, at(factor)) for factor in sorted(factors)]
+    known = [(factor, one.minimum, found.margin) for factor, one in there if (found := one.geometry()) is not None]
+    factor, minimum, margin = zip(*known, strict=True)
+    return Sweep(factor=factor, minimum=minimum, margin=margin, vanishes_at=vanishes)
 
 
 def _is_zero(landscape: UnconstrainedLandscape) -> bool:
@@ -138,20 +131,31 @@ def _vanishing(there: Callable[[float], bool]) -> float | None:
 
 def _norms(geometry: Geometry, problem: Problem) -> Norms:
     weight = math.sqrt(geometry.weights.trace())
-    # At every critical point lambda_W |W|^2 = lambda_H |H|^2: the loss sees products alone.
-    balance = math.sqrt(problem.decay_head / problem.decay_features) if problem.decay_features > 0 else 0.0
     return Norms(
         weight=weight,
-        features=balance * weight,
+        features=_feature_norm(geometry, problem),
         bias=math.sqrt(math.fsum(s * b * b for s, b in zip(geometry.means.sizes, geometry.bias, strict=True))),
         class_weight=tuple(map(math.sqrt, geometry.weights.own)),
         class_mean=tuple(map(math.sqrt, geometry.means.own)),
     )
 
 
+def _feature_norm(geometry: Geometry, problem: Problem) -> float:
+    """Frobenius norm of the features of all samples."""
+    if problem.is_balanced:
+        return math.sqrt(problem.per_class * geometry.means.trace())
+    # At every critical point lambda_W |W|^2 = lambda_H |H|^2, whatever the sizes of the groups: losses see products.
+    return math.sqrt(problem.decay_head * geometry.weights.trace() / problem.decay_features)
+
+
 def _penalty(norms: Norms, problem: Problem) -> float:
-    """What decay adds to the mean loss, two equal parts and that of the bias."""
-    return problem.decay_head * norms.weight**2 + problem.decay_bias * norms.bias**2 / 2
+    """What decay adds to the mean loss."""
+    parts = (
+        problem.decay_head * norms.weight**2,
+        problem.decay_features * norms.features**2,
+        problem.decay_bias * norms.bias**2,
+    )
+    return math.fsum(parts) / 2
 
 
 def _predicts(landscape: UnconstrainedLandscape) -> dict[str, float]:
