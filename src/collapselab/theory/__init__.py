@@ -3,6 +3,9 @@
 from collapselab.theory._batch_norm_layer import torch_affine, unit_batch_norm
 from collapselab.theory._blocks import BlockMatrix
 from collapselab.theory._geometry import Geometry
+from collapselab.theory._linear_control import RotationBranch, rotation_branches, taghvaei_residual
+from collapselab.theory._linear_modes import mode_time, mode_trajectory
+from collapselab.theory._linear_roots import mode_thresholds, regularised_roots, regularised_singular_values
 from collapselab.theory._model import (
     REGISTRY,
     AbstractDynamics,
@@ -27,6 +30,7 @@ __all__ = [
     "Geometry",
     "Model",
     "Problem",
+    "RotationBranch",
     "SquaredErrorParts",
     "State",
     "StrongCollapseErrors",
@@ -40,14 +44,21 @@ __all__ = [
     "literal_excess",
     "literal_solution",
     "minimise",
+    "mode_thresholds",
+    "mode_time",
+    "mode_trajectory",
     "model",
     "predict",
+    "regularised_roots",
+    "regularised_singular_values",
     "renormalised",
     "renormalised_step",
+    "rotation_branches",
     "signal_to_noise",
     "squared_error_parts",
     "stationarity",
     "strong_collapse_errors",
+    "taghvaei_residual",
     "torch_affine",
     "unit_batch_norm",
 ]

@@ -1,7 +1,6 @@
 """What both problems of Ergen and Pilanci's model have in common: settings, squared error, and the value at the end."""
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,8 +11,6 @@ from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.evidence import LabelledFeatures
 from collapselab.theory._batch_norm_layer import unit_batch_norm
-from collapselab.theory._blocks import BlockMatrix
-from collapselab.theory._geometry import Geometry
 from collapselab.theory._model import AbstractLandscape
 from collapselab.theory._problem import State
 
@@ -174,22 +171,3 @@ class BatchNormLandscape(AbstractLandscape):
             return h
         scale = 0.5 + torch.rand(len(owner), generator=generator, dtype=torch.float64)
         return scale * h + torch.randn(len(owner), generator=generator, dtype=torch.float64)
-
-    def block_geometry(self, squared_weights: dict[int, float], squared_means: dict[int, float]) -> Geometry:
-        """Orthogonal class vectors and class means, aligned, in groups of classes of one size.
-
-        Args:
-            squared_weights: Squared norm of a class vector, by size of the class.
-            squared_means: Squared norm of a class mean, by size of the class.
-
-        Returns:
-            The geometry.
-        """
-        groups = Counter(self.counts)
-        zeros = ((0.0,) * len(groups),) * len(groups)
-
-        def frame(own: dict[int, float]) -> BlockMatrix:
-            return BlockMatrix(tuple(groups.values()), tuple(own[n] for n in groups), zeros)
-
-        logits = {n: math.sqrt(squared_weights[n] * squared_means[n]) for n in groups}
-        return Geometry(frame(squared_weights), frame(squared_means), frame(logits), (0.0,) * len(groups))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from collapselab.theory._batch_norm import BatchNormLandscape
 from collapselab.theory._batch_norm_layer import unit_shape
+from collapselab.theory._frame import frame_geometry
 from collapselab.theory._geometry import Geometry
 from collapselab.theory._model import model
 from collapselab.theory._problem import State
@@ -104,8 +105,11 @@ class BatchNormFeatures(BatchNormLandscape):
         Returns:
             The geometry, the same at every minimiser.
         """
-        sizes = {n: max(0.0, math.sqrt(n) - self.decay) for n in self.counts}
-        return self.block_geometry(sizes, {n: size / n for n, size in sizes.items()})
+
+        def size(count: int) -> float:
+            return max(0.0, math.sqrt(count) - self.decay)
+
+        return frame_geometry(self.counts, size, lambda count: size(count) / count)
 
     @classmethod
     def examples(cls) -> Sequence["BatchNormFeatures"]:

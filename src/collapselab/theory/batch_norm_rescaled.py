@@ -13,6 +13,7 @@ from torch import Tensor
 
 from collapselab.theory._batch_norm import BatchNormLandscape
 from collapselab.theory._batch_norm_layer import unit_shape
+from collapselab.theory._frame import frame_geometry
 from collapselab.theory._geometry import Geometry
 from collapselab.theory._model import model
 from collapselab.theory._problem import State
@@ -100,8 +101,7 @@ class RescaledBatchNormFeatures(BatchNormLandscape):
         """
         if self.num_features > self.num_classes or self.thresholds()["vanished_classes"] > 0:
             return None
-        sizes = {n: (math.sqrt(n) - self.decay) ** 2 for n in self.counts}
-        return self.block_geometry(sizes, {n: 1 / n for n in self.counts})
+        return frame_geometry(self.counts, lambda n: (math.sqrt(n) - self.decay) ** 2, lambda n: 1 / n)
 
     def predicts(self) -> dict[str, float]:
         """What metrics are worth at every minimiser: without a geometry, what follows from the logits.
