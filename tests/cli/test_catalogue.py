@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from collapselab.cli import main
-from collapselab.cli._catalogue import KINDS
+from collapselab.cli._catalogue import KINDS, PARTS
 from collapselab.core.cite import parse, references
 from collapselab.metrics import REGISTRY
 from collapselab.records.families import family_title
@@ -49,17 +49,48 @@ def test_the_list_is_one_line_a_name(capsys: pytest.CaptureFixture[str]) -> None
 def test_everything_listed_can_be_described_and_cited(kind: str) -> None:
     for name in names(kind):
         described = _document("describe", name)
-        assert described["name"] == name
-        source = name if kind == "sources" else described["source"]
-        assert source in references()
+        every = [described, *described.get("also", ())]
+        assert {one["name"] for one in every} == {name}
+        of_kind = every[-1] if kind == "models" else every[0]
+        assert _document("describe", name, "--kind", kind)["kind"] == of_kind["kind"]
+        sources = [name] if kind == "sources" else list(dict.fromkeys(one["source"] for one in every))
+        assert set(sources) <= set(references())
         cited = _document("cite", name)
-        assert cited["keys"] == {name: [source]}
-        assert list(parse(cited["bibtex"])) == [source]
+        assert cited["keys"] == {name: sources}
+        assert list(parse(cited["bibtex"])) == sources
 
 
-def test_a_name_stands_for_one_thing() -> None:
-    known = [name for entries in KINDS.values() for name in entries()]
+def test_a_name_stands_for_one_thing_and_perhaps_the_model_about_it() -> None:
+    known = [name for kind, entries in KINDS.items() if kind != "models" for name in entries()]
     assert len(known) == len(set(known))
+    parts = {name for kind in PARTS for name in KINDS[kind]()}
+    assert set(KINDS["models"]()) & set(known) <= parts
+
+
+def test_a_model_says_all_of_itself(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
+    document = said("describe", "cross_entropy", "--kind", "models")
+    assert (document["kind"], document["states"], document["losses"]) == ("model", "landscape", ["cross_entropy"])
+    assert document["attained"]
+    assert document["benign"]
+    assert {"strength_times_classes", "decay_head_to_zero"} <= document["thresholds"].keys()
+    assert document["python"] == "from collapselab.theory import CrossEntropyFeatures"
+    assert document["fields"][0]["type"] == "Problem"
+    assert said("describe", "cross_entropy")["also"] == [{k: v for k, v in document.items() if k != "schema_version"}]
+    assert main(["describe", "cross_entropy"]) == 0
+    text = capsys.readouterr().out
+    for line in ("  collapselab train --loss cross_entropy", "  collapselab predict --loss cross_entropy ..."):
+        assert line in text.splitlines()
+    assert "All classes have the same number of samples." in text
+
+
+def test_an_unknown_kind_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", "mse", "--kind", "model"]) == 2
+    assert "--kind: nothing is listed under 'model'; did you mean models?" in capsys.readouterr().err
+
+
+def test_a_dynamics_says_what_it_is(said: Said) -> None:
+    document = said("describe", "squared_error_flow")
+    assert (document["states"], document["attained"], document["thresholds"]) == ("dynamics", None, {})
 
 
 def test_a_metric_says_all_of_itself(said: Said, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What there is to list, describe and cite: recipes, metrics, what recipes are made of, and sources."""
+"""What there is to list, describe and cite: recipes, metrics, models, what recipes are made of, and sources."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +16,12 @@ def _recipes() -> Mapping[str, Any]:
 
 def _metrics() -> Mapping[str, Any]:
     from collapselab.metrics import REGISTRY
+
+    return REGISTRY
+
+
+def _models() -> Mapping[str, Any]:
+    from collapselab.theory import REGISTRY
 
     return REGISTRY
 
@@ -52,6 +58,7 @@ KINDS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "penalties": _parts("Penalty"),
     "optimisers": _parts("Optimiser"),
     "schedules": _parts("Schedule"),
+    "models": _models,
     "sources": references,
 }
 """Plural of a kind to everything of that kind, by name; imported when it is asked for."""
@@ -60,36 +67,45 @@ KINDS: dict[str, Callable[[], Mapping[str, Any]]] = {
 _ORDER = tuple(sorted(KINDS, key=["sources", "metrics", "recipes", *KINDS].index))
 
 
-def find(name: str) -> tuple[str, Any]:
-    """What a name stands for, whatever its kind.
+def find(name: str, kind: str | None = None) -> list[tuple[str, Any]]:
+    """What a name stands for: one thing, or a part of a training and the model about it.
 
     Args:
         name: Of a metric, a recipe, a source ...
+        kind: A key of `KINDS` to look under; None for all.
 
     Returns:
-        A key of `KINDS`, and the thing itself.
+        Key of `KINDS` and the thing itself, of each.
 
     Raises:
-        UnknownName: If nothing is called that.
+        UnknownName: If nothing is called that, or there is no such kind.
     """
+    if kind is not None and kind not in KINDS:
+        raise UnknownName(f"--kind: nothing is listed under {kind!r}{nearest(kind, KINDS)}")
     known: list[str] = []
-    for kind in _ORDER:
-        entries = KINDS[kind]()
+    for one in _ORDER if kind is None else (kind,):
+        entries = KINDS[one]()
         if name in entries:
-            return kind, entries[name]
+            return [(one, entries[name]), *(_model_of(name) if one in PARTS and kind is None else ())]
         known += entries
     hint = nearest(name, known) or "; collapselab list shows what there is"
     raise UnknownName(f"nothing is called {name!r}{hint}")
 
 
-def source_of(name: str) -> str:
-    """The key of the publication a thing rests on.
+def _model_of(name: str) -> list[tuple[str, Any]]:
+    """The model that is called like a loss or an optimiser, and is about it."""
+    models = KINDS["models"]()
+    return [("models", models[name])] if name in models else []
+
+
+def sources_of(name: str) -> list[str]:
+    """The keys of the publications that what is called so rests on.
 
     Args:
         name: See `find`.
 
     Returns:
-        A key of the bibliography.
+        Keys of the bibliography, each once.
     """
-    kind, thing = find(name)
-    return thing.key if kind == "sources" else thing.source
+    keys = (thing.key if kind == "sources" else thing.source for kind, thing in find(name))
+    return list(dict.fromkeys(keys))

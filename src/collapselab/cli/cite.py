@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from collapselab.cli._answer import Answer
-from collapselab.cli._catalogue import KINDS, PARTS, source_of
+from collapselab.cli._catalogue import KINDS, PARTS, sources_of
 from collapselab.cli._parsing import parsed, parser_of
 from collapselab.core.cite import bibtex, references
 from collapselab.core.errors import InputError
@@ -34,7 +34,7 @@ def answer(arguments: list[str]) -> Answer:
 def _keys(name: str) -> list[str]:
     if "/" in name or Path(name).is_dir():
         return _keys_of_run(RunFolder(name))
-    return [source_of(name)]
+    return sources_of(name)
 
 
 def _keys_of_run(folder: RunFolder) -> list[str]:

@@ -1,4 +1,4 @@
-"""`collapselab describe`: what a metric, a recipe or a source is."""
+"""`collapselab describe`: what a metric, a recipe, a part, a model or a source is."""
 
 import dataclasses
 import inspect
@@ -8,6 +8,7 @@ from typing import Any
 
 from collapselab.cli._answer import Answer
 from collapselab.cli._catalogue import PARTS, find
+from collapselab.cli._models import model_document, model_text
 from collapselab.cli._parsing import default_of, field_docs, parsed, parser_of, plainly, sections
 from collapselab.cli._table import columns, number, paragraph
 from collapselab.core.cite import Reference, references
@@ -17,22 +18,34 @@ _SIZES = ((10, 512), (100, 512), (1000, 512))
 
 
 def answer(arguments: list[str]) -> Answer:
-    """Describe one thing.
+    """Describe one thing; where a model is called like it, that as well.
 
     Args:
         arguments: What came after the verb.
 
     Returns:
-        Everything it says of itself.
+        Everything it says of itself, and ``also`` what else is called so.
     """
-    parser = parser_of("describe", "What a metric, a recipe, a part of a recipe or a source is.")
+    parser = parser_of("describe", "What a metric, a recipe, a part of a recipe, a model or a source is.")
     parser.add_argument("name", type=str, metavar="NAME", help="collapselab list shows what there is")
-    kind, thing = find(parsed(parser, arguments).name)
+    parser.add_argument(
+        "--kind", type=str, metavar="KIND", help="where to look, such as models; everywhere if not given"
+    )
+    asked = parsed(parser, arguments)
+    first, *others = [_answer(kind, thing) for kind, thing in find(asked.name, asked.kind)]
+    also = {"also": [dict(other.document) for other in others]} if others else {}
+    return Answer({**first.document, **also}, "\n\n\n".join(one.text for one in (first, *others)))
+
+
+def _answer(kind: str, thing: Any) -> Answer:
     if kind == "sources":
         return _source(thing)
     if kind == "metrics":
         document = _metric(thing)
         return Answer(document, _metric_text(document))
+    if kind == "models":
+        document = model_document(thing)
+        return Answer(document, model_text(document))
     if kind == "recipes":
         document = _configurable("recipe", thing.name, thing.cls, thing.source)
         document |= {"title": thing.title, "claim": thing.claim, "notes": list(thing.notes)}

@@ -48,8 +48,9 @@ def _entries(kind: str, things: Mapping[str, Any]) -> list[dict[str, Any]]:
         ]
     if kind == "metrics":
         return [_metric(metric) for metric in things.values()]
+    kinds = {name: {"kind": model.kind} for name, model in things.items()} if kind == "models" else {}
     return [
-        {"name": name, "label": choice.label, "summary": choice.summary, "source": choice.source}
+        {"name": name, "label": choice.label, "summary": choice.summary, "source": choice.source} | kinds.get(name, {})
         for name, choice in things.items()
     ]
 
