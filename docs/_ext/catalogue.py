@@ -1,4 +1,4 @@
-"""Pages made at build time: one for each family of metrics, the table of all, the bibliography, parts, packages."""
+"""Pages made at build time: metrics, conventions, models, parts, the bibliography, and one for each package."""
 
 import html
 import importlib
@@ -9,11 +9,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from models import models_page
 from parts import barless, parts_page
 from sphinx.application import Sphinx
 
 PACKAGES = (
-    *("cli", "experiments", "report", "training", "measuring"),
+    *("cli", "experiments", "report", "training", "theory", "measuring"),
     *("metrics", "evidence", "geometry", "records", "core"),
 )
 
@@ -27,7 +28,7 @@ def _write_pages(app: Sphinx) -> None:
     folder = Path(app.srcdir) / "reference" / "generated"
     folder.mkdir(parents=True, exist_ok=True)
     pages = {"metrics": _metrics_page(), "conventions": _conventions_page(), "bibliography": _bibliography_page()}
-    pages["parts"] = parts_page()
+    pages |= {"parts": parts_page(), "models": models_page()}
     pages |= {f"collapselab.{name}": _package_page(f"collapselab.{name}") for name in PACKAGES}
     for old in folder.glob("*.md"):
         if old.stem not in pages:
