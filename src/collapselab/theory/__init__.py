@@ -6,6 +6,7 @@ from collapselab.theory._geometry import Geometry
 from collapselab.theory._linear_control import RotationBranch, rotation_branches, taghvaei_residual
 from collapselab.theory._linear_modes import mode_time, mode_trajectory
 from collapselab.theory._linear_roots import mode_thresholds, regularised_roots, regularised_singular_values
+from collapselab.theory._margins import MarginResidual, logit_margins, margin_bound, margin_residual, normalised_margin
 from collapselab.theory._model import (
     REGISTRY,
     AbstractDynamics,
@@ -17,6 +18,7 @@ from collapselab.theory._model import (
 from collapselab.theory._predict import answered, predict
 from collapselab.theory._problem import Problem, State
 from collapselab.theory._renormalised import central_path_loss, renormalised, renormalised_step, signal_to_noise
+from collapselab.theory._rescaled import rescaled_descent
 from collapselab.theory._solve import Trajectory, gradient, integrate, minimise, stationarity
 from collapselab.theory.batch_norm_rescaled import literal_excess, literal_solution
 from collapselab.theory.central_path import SquaredErrorParts, least_squares_head, squared_error_parts
@@ -28,6 +30,7 @@ __all__ = [
     "AbstractLandscape",
     "BlockMatrix",
     "Geometry",
+    "MarginResidual",
     "Model",
     "Problem",
     "RotationBranch",
@@ -43,16 +46,21 @@ __all__ = [
     "least_squares_head",
     "literal_excess",
     "literal_solution",
+    "logit_margins",
+    "margin_bound",
+    "margin_residual",
     "minimise",
     "mode_thresholds",
     "mode_time",
     "mode_trajectory",
     "model",
+    "normalised_margin",
     "predict",
     "regularised_roots",
     "regularised_singular_values",
     "renormalised",
     "renormalised_step",
+    "rescaled_descent",
     "rotation_branches",
     "signal_to_noise",
     "squared_error_parts",

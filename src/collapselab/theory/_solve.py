@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +30,7 @@ class Trajectory:
         status: How it ended.
         message: What the method says of its end.
         stats: Numbers about the work: evaluations, steps, size of the last gradient.
+        series: Numbers beside the states, by name, one a state.
     """
 
     times: tuple[float, ...]
@@ -37,6 +38,7 @@ class Trajectory:
     status: Status
     message: str
     stats: Mapping[str, float]
+    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def end(self) -> State:
