@@ -25,16 +25,18 @@ def models_page() -> str:
             losses.setdefault(model.name, []).append(loss)
     models = list(REGISTRY.values())
     rows = [_row(model) for model in models]
-    head = ["name", "is", "states", "infimum attained", "all minima global", "source"]
+    head = ["name", "is", "states", "all minima global", "source"]
     sections = [_section(model, losses.get(model.name, [])) for model in models]
     return "\n".join(["# Models\n", _INTRODUCTION, _table(head, rows), *sections]) + "\n"
 
 
 def _row(model: Any) -> list[str]:
     example = model.cls.examples()[0]
-    landscape = model.kind == "landscape"
-    answers = [_yes(example.attained), _yes(example.benign)] if landscape else ["", ""]
-    return [f"[`{model.name}`](#model-{model.name})", model.label, model.kind, *answers, _cited(model)]
+    states, benign = "a dynamics", ""
+    if model.kind == "landscape":
+        states = f"a landscape, {'attained' if example.attained else 'not attained'}"
+        benign = "yes" if example.benign else "no"
+    return [f"[`{model.name}`](#model-{model.name})", model.label, states, benign, _cited(model)]
 
 
 def _section(model: Any, losses: list[str]) -> str:
@@ -68,7 +70,3 @@ def _first(function: Any) -> str:
 
 def _cited(model: Any) -> str:
     return f"[{model.source}](#{model.source})"
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"

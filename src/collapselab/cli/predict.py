@@ -55,6 +55,8 @@ def answer(arguments: list[str]) -> Answer:
         given["counts"] = _counts(given["counts"])
     if asked.nonnegative:
         given["nonnegative"] = True
+    # Of a loss without a model of its own each point takes a solution: only where a picture is asked for.
+    given["follow"] = given.get("loss", "mse") in models or asked.report is not None
     found = _alone(given, asked.arm) if asked.beside is None else _beside(asked.beside, asked.arm, given)
     written = _written(found, out=asked.out, report=asked.report)
     text = "\n".join([predicted_text(found), *(f"written: {path}" for path in written)])
@@ -119,7 +121,7 @@ def _alone(given: dict[str, Any], arm: str | None) -> Prediction:
             raise InputError(message)
     from collapselab.experiments.predicting import predicted
 
-    return predicted(**given, follow=True)
+    return predicted(**given)
 
 
 def _beside(run: str, arm: str | None, given: dict[str, Any]) -> Prediction:

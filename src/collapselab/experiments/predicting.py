@@ -1,16 +1,21 @@
 """What a model predicts, with what the metrics say of themselves, and beside what a run measured."""
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import Tensor
+
 from collapselab.core.errors import InputError
 from collapselab.metrics import REGISTRY
 from collapselab.records import Declaration, Observation, Run, RunFolder, command_line, provenance
 from collapselab.records.prediction import Beside, MeasuredCourse, Prediction
-from collapselab.theory import predict
+from collapselab.theory import answered, predict
+from collapselab.training._choice import chosen_from
+from collapselab.training.losses import LOSSES
 
 _STANDS_IN = (
     "The run decays weights, the model decays features: the decay of the features was fitted so that the norms of"
@@ -28,18 +33,51 @@ _RELU = "Features behind a ReLU cannot be negative; the model takes that into ac
 def predicted(loss: Any, **asked: Any) -> Prediction:
     """`collapselab.theory.predict` with the declarations of the metrics, and where the record comes from.
 
+    A loss of `collapselab.training` that no model is called like is asked about as a function of the logits.
+
     Args:
         loss: See there.
         asked: The other arguments.
 
     Returns:
         The record.
+
+    Raises:
+        InputError: If an argument is not what it must be, or no model knows the answer.
     """
-    found = predict(loss, **asked)
+    if isinstance(loss, str) and loss not in answered() and loss in LOSSES:
+        settings = {name: asked.pop(name) for name in set(asked) - set(inspect.signature(predict).parameters)}
+        found = predict(_OfLogits(loss, settings), **asked)
+        found = found.model_copy(update={"loss": loss, "loss_settings": settings})
+    else:
+        found = predict(loss, **asked)
     sizes = (found.num_classes, int(found.settings["num_features"]))
     declared = {name: REGISTRY[name].declaration(*sizes) for name in found.predicts if name in REGISTRY}
     here = provenance(dtype="float64", command=command_line())
     return found.model_copy(update={"declarations": declared, "provenance": here})
+
+
+class _OfLogits:
+    """A loss of training as a function of logits and labels."""
+
+    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        self._name = name
+        self._loss = chosen_from(LOSSES, {"name": name, **settings})
+
+    def __call__(self, logits: Tensor, y: Tensor) -> Tensor:
+        alone: Any = _LogitsAlone(self._name, logits)
+        return self._loss(alone, y)
+
+
+class _LogitsAlone:
+    """The outputs of a network that are logits and nothing else."""
+
+    def __init__(self, loss: str, logits: Tensor) -> None:
+        self._loss = loss
+        self.logits = logits
+
+    def __getattr__(self, name: str) -> Any:
+        raise InputError(f"no model answers the loss {self._loss!r}: it looks at {name}, not at logits alone")
 
 
 def predicted_beside(folder: "str | os.PathLike[str]", *, arm: str | None = None, **given: Any) -> Prediction:
@@ -199,7 +237,7 @@ def _asked(ran: _Ran, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
     if "bias" not in given:
         _take_bias(ran, decay or asked["decay_head"], take)
     fitted = {} if "decay_features" in given else _feature_decay(ran, asked, take)
-    return asked | {"follow": True}, taken, fitted
+    return {"follow": True} | asked, taken, fitted
 
 
 def _require_free_head(ran: _Ran) -> None:

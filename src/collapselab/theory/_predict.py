@@ -11,7 +11,7 @@ from collapselab.core.errors import InputError
 from collapselab.records.prediction import Prediction
 from collapselab.theory._model import REGISTRY, Model, UnconstrainedLandscape
 from collapselab.theory._problem import Bias, Problem
-from collapselab.theory._statement import stated
+from collapselab.theory._statement import COARSE, Steps, stated
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """Logits (n, k) and labels (n,) to losses (n,)."""
@@ -76,8 +76,9 @@ def predict(
         decay_bias=0.0 if decay_bias is None else decay_bias,
         nonnegative=nonnegative,
     )
-    name = loss if isinstance(loss, str) else _name_of(loss)
-    return stated(_landscape(loss, settings), problem, loss=name, follow=follow)
+    named = isinstance(loss, str)
+    steps = None if not follow else Steps() if named else COARSE
+    return stated(_landscape(loss, settings), problem, loss=loss if named else _name_of(loss), follow=steps)
 
 
 def answered() -> dict[str, tuple[Model, ...]]:

@@ -5,6 +5,7 @@ import inspect
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from collapselab.records.prediction import Blocks, Norms, PredictedGeometry, Prediction, Sweep
@@ -19,18 +20,37 @@ Make = Callable[[Problem], UnconstrainedLandscape]
 # Parts of the largest entry below which a Gram matrix is rounding, and what of a number of order one is.
 _ROUNDING, _SMALLEST = 1e-12, 1e-14
 
-# A picture over decay: how far it goes to either side, and how many points it has.
-_BELOW, _ABOVE, _POINTS = 100.0, 4.0, 41
+# A picture over decay: how far it goes to either side.
+_BELOW, _ABOVE = 100.0, 4.0
 
 
-def stated(make: Make, problem: Problem, *, loss: str, follow: bool = False) -> Prediction:
+@dataclass(frozen=True)
+class Steps:
+    """How finely an answer is followed over decay.
+
+    Attributes:
+        points: Factors on a logarithmic axis.
+        precision: Relative, of the factor where it vanishes.
+        near: Further factors just below that one, each ten times as near.
+    """
+
+    points: int = 41
+    precision: float = 1e-12
+    near: int = 5
+
+
+COARSE = Steps(11, 1e-3, 0)
+"""For answers that take a solution each."""
+
+
+def stated(make: Make, problem: Problem, *, loss: str, follow: Steps | None = None) -> Prediction:
     """The record of what a model says of a problem.
 
     Args:
         make: Gives the landscape of a problem.
         problem: Sizes and decay.
         loss: Name of the loss that was asked about.
-        follow: Whether the answer is worked out under weaker and stronger decay as well.
+        follow: How finely the answer is worked out under weaker and stronger decay as well; None for not at all.
 
     Returns:
         The record.
@@ -59,7 +79,7 @@ def stated(make: Make, problem: Problem, *, loss: str, follow: bool = False) -> 
         thresholds=landscape.thresholds(),
         thresholds_say=inspect.cleandoc(type(landscape).thresholds.__doc__ or "").split("\n\n")[0].replace("\n", " "),
         geometry=None if geometry is None else _recorded(geometry),
-        sweep=followed(make, problem) if follow and norms is not None else None,
+        sweep=followed(make, problem, follow) if follow is not None and norms is not None else None,
     )
 
 
@@ -79,12 +99,13 @@ def scaled(problem: Problem, factor: float) -> Problem:
     return dataclasses.replace(problem, **changed)
 
 
-def followed(make: Make, problem: Problem) -> Sweep | None:
+def followed(make: Make, problem: Problem, steps: Steps) -> Sweep | None:
     """The answer as all decays are multiplied by one factor, from far weaker to beyond where it vanishes.
 
     Args:
         make: Gives the landscape of a problem.
         problem: The problem at factor 1.
+        steps: How finely.
 
     Returns:
         Values at factors that are evenly spread over a logarithmic axis, 1 and where it vanishes among them, as far as
@@ -96,11 +117,11 @@ def followed(make: Make, problem: Problem) -> Sweep | None:
 
     if at(1.0).geometry() is None:
         return None
-    vanishes = _vanishing(lambda factor: not _is_zero(at(factor)))
+    vanishes = _vanishing(lambda factor: not _is_zero(at(factor)), steps.precision)
     low, high = min(1.0, vanishes or 1.0) / _BELOW, max(1.0, vanishes or 1.0) * _ABOVE
-    factors = {low * (high / low) ** (i / (_POINTS - 1)) for i in range(_POINTS)} | {1.0}
+    factors = {low * (high / low) ** (i / (steps.points - 1)) for i in range(steps.points)} | {1.0}
     if vanishes is not None:  # it may fall to zero as steeply as a root or a logarithm
-        factors |= {vanishes, *((1 - 10.0**-i) * vanishes for i in range(1, 6))}
+        factors |= {vanishes, *((1 - 10.0**-i) * vanishes for i in range(1, steps.near + 1))}
     there = [(factor, at(factor)) for factor in sorted(factors)]
     known = [(factor, one.minimum, found.margin) for factor, one in there if (found := one.geometry()) is not None]
     factor, minimum, margin = zip(*known, strict=True)
@@ -112,7 +133,7 @@ def _is_zero(landscape: UnconstrainedLandscape) -> bool:
     return geometry is not None and geometry.weights.trace() <= _ROUNDING
 
 
-def _vanishing(there: Callable[[float], bool]) -> float | None:
+def _vanishing(there: Callable[[float], bool], precision: float) -> float | None:
     """The factor from which on the answer is zero, by bisection of its logarithm; None if it is not found."""
     low, high = 1.0, 1.0
     while there(high):
@@ -123,7 +144,7 @@ def _vanishing(there: Callable[[float], bool]) -> float | None:
         low, high = low / 4, low
         if low < 1e-12:
             return None
-    while high / low > 1 + 1e-12:
+    while high / low > 1 + precision:
         middle = math.sqrt(low * high)
         low, high = (middle, high) if there(middle) else (low, middle)
     return high
