@@ -17,7 +17,7 @@ from collapselab.theory import (
     Problem,
     SymmetricFeatures,
 )
-from collapselab.theory.certificate import certificate
+from collapselab.theory.certificates import certificate
 from collapselab.theory.convex_program import solve_convex_program
 
 

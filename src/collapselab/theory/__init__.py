@@ -22,13 +22,21 @@ from collapselab.theory._rescaled import rescaled_descent
 from collapselab.theory._solve import Trajectory, gradient, integrate, minimise, stationarity
 from collapselab.theory.batch_norm_rescaled import literal_excess, literal_solution
 from collapselab.theory.central_path import SquaredErrorParts, least_squares_head, squared_error_parts
+from collapselab.theory.certificates import Certificate, certificate, certificate_of
+from collapselab.theory.convex_program import ConvexOptimum, solve_convex_program
+from collapselab.theory.cross_entropy import cross_entropy_lower_bound, tightest_c1
 from collapselab.theory.gradient_flow import StrongCollapseErrors, strong_collapse_errors
+from collapselab.theory.nuclear import balance_residual, balanced_factors, balancing_decay, nuclear_norm, spectral_norm
+from collapselab.theory.saddles import Escape, escape_direction, saddle, widened
 
 __all__ = [
     "REGISTRY",
     "AbstractDynamics",
     "AbstractLandscape",
     "BlockMatrix",
+    "Certificate",
+    "ConvexOptimum",
+    "Escape",
     "Geometry",
     "MarginResidual",
     "Model",
@@ -40,7 +48,14 @@ __all__ = [
     "Trajectory",
     "UnconstrainedLandscape",
     "answered",
+    "balance_residual",
+    "balanced_factors",
+    "balancing_decay",
     "central_path_loss",
+    "certificate",
+    "certificate_of",
+    "cross_entropy_lower_bound",
+    "escape_direction",
     "gradient",
     "integrate",
     "least_squares_head",
@@ -55,6 +70,7 @@ __all__ = [
     "mode_trajectory",
     "model",
     "normalised_margin",
+    "nuclear_norm",
     "predict",
     "regularised_roots",
     "regularised_singular_values",
@@ -62,13 +78,18 @@ __all__ = [
     "renormalised_step",
     "rescaled_descent",
     "rotation_branches",
+    "saddle",
     "signal_to_noise",
+    "solve_convex_program",
+    "spectral_norm",
     "squared_error_parts",
     "stationarity",
     "strong_collapse_errors",
     "taghvaei_residual",
+    "tightest_c1",
     "torch_affine",
     "unit_batch_norm",
+    "widened",
 ]
 
 
