@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +34,8 @@ class UnregularisedCrossEntropy(UnconstrainedLandscape):
     Attributes:
         problem: Sizes; balanced classes, d >= K-1, no decay, no bias, features of either sign.
     """
+
+    answers: ClassVar[tuple[str, ...] | None] = ("cross_entropy",)
 
     problem: Problem
 

@@ -5,7 +5,6 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -102,9 +101,6 @@ class MeanSquaredErrorFeatures(_MeanOverClasses):
     Attributes:
         problem: Sizes and decay, as `mse` takes them.
     """
-
-    # `predict` asks `mse` about this loss, at K / 2 times the decay.
-    answers: ClassVar[tuple[str, ...] | None] = ()
 
     problem: Problem
 
