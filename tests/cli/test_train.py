@@ -74,6 +74,35 @@ def test_the_folder_holds_the_configuration_that_reproduces_it(tmp_path: Path, s
     assert (tmp_path / "a" / "series.jsonl").read_bytes() == (tmp_path / "b" / "series.jsonl").read_bytes()
 
 
+@pytest.mark.parametrize("record", ["", "run.json"])
+def test_a_run_is_the_configuration_of_the_next(record: str, tmp_path: Path, said: Said) -> None:
+    """Named by its folder or its record; flags win, and a part that a flag replaces takes its settings along."""
+    said("train", *QUICK, "--loss", "focal", "--loss.gamma", "1.5", "--seed", "3", "--out", str(tmp_path / "a"))
+    config = str(tmp_path / "a" / record)
+    said("train", "--config", config, "--out", str(tmp_path / "b"))
+    assert RunFolder(tmp_path / "a").read().config == RunFolder(tmp_path / "b").read().config
+    assert (tmp_path / "a" / "series.jsonl").read_bytes() == (tmp_path / "b" / "series.jsonl").read_bytes()
+    assert printed(said, f"--config={config}", "--seed", "4")["seed"] == 4
+    assert printed(said, "--config", config, "--epochs", "3")["loss"]["gamma"] == 1.5
+    assert printed(said, "--config", config, "--loss", "mse")["loss"] == {"name": "mse"}
+
+
+@pytest.mark.parametrize("record", ["", "run.json"])
+def test_a_run_of_another_recipe_is_no_configuration(record: str, finished: Path, said: Said) -> None:
+    message = said("train", "--config", str(finished / record), code=2)["error"]["message"]
+    assert message == f"--config: {finished / record} must be a run of train, got one of watch-collapse"
+    same = said("run", "watch-collapse", "--config", str(finished / record), "--print_config")["config"]
+    assert same["epochs"] == RunFolder(finished).read().epochs
+
+
+def test_a_folder_without_a_run_is_no_configuration(tmp_path: Path, said: Said) -> None:
+    message = said("train", "--config", str(tmp_path), code=2)["error"]["message"]
+    assert message == f"--config: {tmp_path} holds no run: there is no run.json in it"
+    (tmp_path / "c.yaml").write_text("config: {epochs: 3}")
+    message = said("train", "--config", str(tmp_path / "c.yaml"), code=2)["error"]["message"]
+    assert message.startswith(f"--config: {tmp_path / 'c.yaml'} is not a run record: ")
+
+
 def test_a_run_goes_on_with_its_own_parts(tmp_path: Path, said: Said) -> None:
     folder = str(tmp_path / "a")
     said("train", *QUICK, "--loss", "focal", "--loss.gamma", "1.5", "--out", folder)

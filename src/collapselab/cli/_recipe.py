@@ -15,7 +15,9 @@ from jsonargparse import ArgumentParser, Namespace
 
 from collapselab.cli._parsing import add_fields, default_of, field_docs, nearest, parsed, plainly
 from collapselab.core.errors import InputError
+from collapselab.records import RunFolder
 from collapselab.records.flat import tupled
+from collapselab.records.store import read_record
 
 if TYPE_CHECKING:
     from collapselab.experiments import Experiment, Recipe
@@ -127,7 +129,7 @@ class Flags:
         with tempfile.TemporaryDirectory(prefix="collapselab-") as folder:
             for at, argument in enumerate(arguments):
                 file = _config_file(arguments, at)
-                content = None if file is None else _mapping_in(file)
+                content = None if file is None else _settings_in(file, self._entry.name)
                 if content is None:
                     continue
                 content = {key: self._whole(key, value) for key, value in content.items()}
@@ -240,6 +242,20 @@ def _config_file(arguments: Sequence[str], at: int) -> str | None:
     if arguments[at].startswith("--config="):
         return arguments[at].partition("=")[2]
     return arguments[at] if at > 0 and arguments[at - 1] == "--config" else None
+
+
+def _settings_in(file: str, recipe: str) -> dict[str, Any] | None:
+    """What a configuration file says: settings, or the record of a run of the same recipe, which holds them."""
+    content = _mapping_in(file)
+    if not Path(file).is_dir() and (content is None or "config" not in content):
+        return content
+    try:
+        run = RunFolder(file).read() if content is None else read_record(file)
+    except InputError as error:
+        raise InputError(f"--config: {error}") from error
+    if run.name != recipe:
+        raise InputError(f"--config: {file} must be a run of {recipe}, got one of {run.name}")
+    return run.config
 
 
 def _mapping_in(file: str) -> dict[str, Any] | None:

@@ -130,7 +130,9 @@ def _parser(entry: "Experiment") -> ArgumentParser:
     parser = parser_of(
         "train" if entry.name == "train" else f"run {entry.name}", f"{entry.title}. Claim: {entry.claim}"
     )
-    parser.add_argument("--config", action="config", help="a YAML file with any of these flags; flags win")
+    parser.add_argument(
+        "--config", action="config", help="a YAML file of any of these flags, or a run folder; flags win"
+    )
     parser.add_argument(
         "--out", type=str, metavar="FOLDER", help=f"the run folder; the next free {HOME}/{entry.name}-N if not given"
     )

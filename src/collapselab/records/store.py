@@ -100,10 +100,7 @@ class RunFolder:
             raise InputError(f"no run folder {self.path}")
         if not self.exists():
             raise InputError(f"{self.path} holds no run: there is no run.json in it")
-        try:
-            return Run.model_validate_json(self.run_file.read_bytes())
-        except ValidationError as error:
-            raise InputError(f"{self.run_file} is not a run record: {first_fault(error)}") from error
+        return read_record(self.run_file)
 
     def write(self, run: Run) -> None:
         """Replace the run's record.
@@ -311,6 +308,24 @@ class RunFolder:
             InputError: If its training has not ended.
         """
         return read_arrays(self.weights_file(arm))[0]
+
+
+def read_record(file: str | os.PathLike[str]) -> Run:
+    """Read a run's record, wherever it lies.
+
+    Args:
+        file: ``run.json``, or a copy of it.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: If it is truncated, foreign or of another version.
+    """
+    try:
+        return Run.model_validate_json(Path(file).read_bytes())
+    except ValidationError as error:
+        raise InputError(f"{file} is not a run record: {first_fault(error)}") from error
 
 
 def _write_whole(file: io.FileIO, line: bytes) -> None:
