@@ -37,6 +37,7 @@ def test_at_the_closed_form_nothing_is_left(k: int, d: int, bias) -> None:
         assert found.gap < 1e-9
         assert found.spectral_ratio == pytest.approx(1, abs=1e-9)
         assert found.multiplicity == k - 1
+        assert found.kind == "global minimum"
         assert max(found.balance_residual, found.slope, found.unbalance) < 1e-12
 
 
@@ -46,7 +47,11 @@ def test_a_function_is_certified_as_well() -> None:
     assert found.gap < 1e-9
     assert found.multiplicity == 4
     zero = {name: 0 * x for name, x in landscape.minimiser().items()}
-    assert certificate(landscape.problem, zero, landscape.sample_losses).spectral_ratio > 1
+    at_zero = certificate(landscape.problem, zero, landscape.sample_losses)
+    assert at_zero.spectral_ratio > 1
+    assert at_zero.kind == "critical, not minimal"
+    drawn = certificate(landscape.problem, landscape.problem.draw(generator()), landscape.sample_losses)
+    assert drawn.kind == "not critical"
 
 
 @pytest.mark.parametrize("bias", ["none", "free", "decay"])

@@ -1,6 +1,7 @@
 """How far features and a head are from the best that free features could do: a rigorous bound, in words as well."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +24,12 @@ _FITTED = (
     " The decay of the features, {decay:.3g}, was not given: it is the one at which the norms of features and head "
     "balance, as at every critical point, so that this balance is assumed and not tested."
 )
+
+# Largest entry of the gradient at what counts as a critical point, and excess of a singular value that is none.
+_FLAT, _NO_LARGER = 1e-6, 1e-5
+
+Kind = Literal["global minimum", "critical, not minimal", "not critical"]
+"""A critical point that is not minimal is a saddle if a feature is unused, see `escape_direction`."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,13 @@ class Certificate:
     def gap(self) -> float:
         """The loss less its lower bound: the distance from the global minimum is not larger."""
         return max(0.0, self.loss - self.lower_bound)
+
+    @property
+    def kind(self) -> Kind:
+        """What point it is, for a convex loss, up to the accuracy of an optimiser."""
+        if self.slope > _FLAT:
+            return "not critical"
+        return "global minimum" if self.spectral_ratio <= 1 + _NO_LARGER else "critical, not minimal"
 
     @property
     def statement(self) -> str:
