@@ -1,5 +1,7 @@
 """Small records for tests."""
 
+from typing import Any
+
 from collapselab.records import (
     Claim,
     Conditions,
@@ -11,6 +13,15 @@ from collapselab.records import (
     Provenance,
     Run,
     Verdict,
+)
+from collapselab.records.prediction import (
+    Beside,
+    Blocks,
+    MeasuredCourse,
+    Norms,
+    PredictedGeometry,
+    Prediction,
+    Sweep,
 )
 
 
@@ -88,3 +99,53 @@ def run(**changes):
 
 def verdict():
     return Verdict(state="holds", statement="NC1 fell 40-fold.", figures={"fold": 40.5, "epoch": 7, "why": None})
+
+
+def blocks(*sizes: int, own: float = 1.0, other: float = -0.25) -> Blocks:
+    g = len(sizes)
+    return Blocks(sizes=sizes, own=(own,) * g, between=((other,) * g,) * g)
+
+
+def geometry(*sizes: int) -> PredictedGeometry:
+    whole = blocks(*sizes)
+    parts = {"weights": whole, "means": whole, "logits": whole, "cosines_weights": whole, "cosines_means": whole}
+    return PredictedGeometry(**parts, bias=(0.0,) * len(sizes))
+
+
+def prediction(**changes: Any) -> Prediction:
+    given: dict[str, Any] = {
+        "model": "cross_entropy",
+        "label": "cross-entropy on unconstrained features",
+        "loss": "cross_entropy",
+        "source": "zhu2021",
+        "assumptions": ("All classes have the same number of samples.",),
+        "settings": {
+            **{"num_classes": 5, "num_samples": 15, "num_features": 4, "decay_head": 5e-3, "decay_features": 1e-3},
+            **{"bias": "free", "decay_bias": 0.0, "nonnegative": False, "per_class": 3},
+        },
+        "counts": ((3, 5),),
+        "minimum": 0.1 + 0.2,
+        "mean_loss": 0.1,
+        "attained": True,
+        "benign": True,
+        "norms": Norms(weight=2.0, features=3.0, bias=0.0, class_weight=(1.0,), class_mean=(1.0,)),
+        "margin": 1.25,
+        "predicts": {"nc1_pinv": 0.0, "weight_norm": 2.0},
+        "thresholds": {"strength_times_classes": 0.05},
+        "thresholds_say": "$cK$, which must be below 1.",
+        "geometry": geometry(5),
+        "sweep": Sweep(factor=(0.1, 1.0, 20.0), minimum=(0.05, 0.3, 1.6), margin=(4.0, 1.25, 0.0), vanishes_at=20.0),
+        "beside": Beside(
+            run="run-1",
+            title="A run",
+            split="train",
+            courses={
+                "nc1_pinv": MeasuredCourse(moments=(0, 1, 10), values=(1.0, 0.1, 1e-300)),
+                "weight_norm": MeasuredCourse(moments=(0,), values=(2.5,), undefined="nobody knows"),
+            },
+            taken={"loss": "that of the run"},
+            fitted={"decay_features": 1e-3},
+            notes=("A note.",),
+        ),
+    }
+    return Prediction(**{**given, **changes})

@@ -11,66 +11,8 @@ from pydantic import ValidationError
 
 from collapselab.core.errors import InputError
 from collapselab.records import as_json
-from collapselab.records.prediction import (
-    Beside,
-    Blocks,
-    MeasuredCourse,
-    Norms,
-    PredictedGeometry,
-    Prediction,
-    Sweep,
-    read_prediction,
-)
-
-
-def blocks(*sizes: int, own: float = 1.0, other: float = -0.25) -> Blocks:
-    g = len(sizes)
-    return Blocks(sizes=sizes, own=(own,) * g, between=((other,) * g,) * g)
-
-
-def geometry(*sizes: int) -> PredictedGeometry:
-    whole = blocks(*sizes)
-    parts = {"weights": whole, "means": whole, "logits": whole, "cosines_weights": whole, "cosines_means": whole}
-    return PredictedGeometry(**parts, bias=(0.0,) * len(sizes))
-
-
-def prediction(**changes: Any) -> Prediction:
-    given: dict[str, Any] = {
-        "model": "cross_entropy",
-        "label": "cross-entropy on unconstrained features",
-        "loss": "cross_entropy",
-        "source": "zhu2021",
-        "assumptions": ("All classes have the same number of samples.",),
-        "settings": {
-            **{"num_classes": 5, "num_samples": 15, "num_features": 4, "decay_head": 5e-3, "decay_features": 1e-3},
-            **{"bias": "free", "decay_bias": 0.0, "nonnegative": False, "per_class": 3},
-        },
-        "counts": ((3, 5),),
-        "minimum": 0.1 + 0.2,
-        "mean_loss": 0.1,
-        "attained": True,
-        "benign": True,
-        "norms": Norms(weight=2.0, features=3.0, bias=0.0, class_weight=(1.0,), class_mean=(1.0,)),
-        "margin": 1.25,
-        "predicts": {"nc1_pinv": 0.0, "weight_norm": 2.0},
-        "thresholds": {"strength_times_classes": 0.05},
-        "thresholds_say": "$cK$, which must be below 1.",
-        "geometry": geometry(5),
-        "sweep": Sweep(factor=(0.1, 1.0, 20.0), minimum=(0.05, 0.3, 1.6), margin=(4.0, 1.25, 0.0), vanishes_at=20.0),
-        "beside": Beside(
-            run="run-1",
-            title="A run",
-            split="train",
-            courses={
-                "nc1_pinv": MeasuredCourse(moments=(0, 1, 10), values=(1.0, 0.1, 1e-300)),
-                "weight_norm": MeasuredCourse(moments=(0,), values=(2.5,), undefined="nobody knows"),
-            },
-            taken={"loss": "that of the run"},
-            fitted={"decay_features": 1e-3},
-            notes=("A note.",),
-        ),
-    }
-    return Prediction(**{**given, **changes})
+from collapselab.records.prediction import Blocks, MeasuredCourse, Prediction, Sweep, read_prediction
+from records.samples import blocks, geometry, prediction
 
 
 def test_round_trip_keeps_everything(tmp_path: Path) -> None:
@@ -105,6 +47,8 @@ def test_parts_must_fit_together() -> None:
         Sweep(factor=(1.0, 2.0), minimum=(0.0,), margin=(0.0,))
     with pytest.raises(ValidationError, match="each moment"):
         MeasuredCourse(moments=(1,), values=())
+    with pytest.raises(ValidationError, match="one number a group of the geometry"):
+        prediction(geometry=geometry(3, 2))
     with pytest.raises(ValidationError, match="frozen"):
         prediction().minimum = 1.0  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -119,8 +63,11 @@ def test_blocks_are_written_out_where_they_are_few() -> None:
 def test_groups_are_named_by_their_sizes_where_they_are_those_of_the_counts() -> None:
     unequal = ((5, 1), (50, 2), (5, 1))
     assert prediction().group_names == ("5 classes of 3",)
-    assert prediction(counts=unequal, geometry=geometry(2, 2)).group_names == ("2 classes of 50", "2 classes of 5")
-    assert prediction(counts=unequal, geometry=geometry(3, 1)).group_names == ("3 classes", "1 class")
+    assert prediction(counts=unequal, geometry=geometry(2, 2), norms=None).group_names == (
+        "2 classes of 50",
+        "2 classes of 5",
+    )
+    assert prediction(counts=unequal, geometry=geometry(3, 1), norms=None).group_names == ("3 classes", "1 class")
     assert prediction(geometry=None).group_names == ()
     assert prediction(counts=unequal).num_classes == 4
     assert prediction(counts=unequal).num_samples == 110

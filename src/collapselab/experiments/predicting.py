@@ -232,7 +232,7 @@ def _asked(ran: _Ran, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
     take("num_features", seen.num_features, "width of the features of the run")
     decay = ran.part("optimiser").get("weight_decay", ran.config.get("weight_decay"))
     if asked.get("decay_head") is None and not decay:
-        raise InputError(f"decay_head must be given: the record of {ran.run.name} has no weight decay above 0")
+        raise InputError(f"decay_head must be given: the record of {ran.run.name} has none above 0")
     take("decay_head", decay, "weight decay of the run")
     if "bias" not in given:
         _take_bias(ran, decay or asked["decay_head"], take)

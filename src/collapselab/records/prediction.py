@@ -221,6 +221,14 @@ class Prediction(Record):
                 raise ValueError(f"setting {name} must be finite, got {value}")
         return self
 
+    @model_validator(mode="after")
+    def _norms_of_each_group(self) -> "Prediction":
+        if self.norms is not None and self.geometry is not None:
+            groups = {len(self.geometry.bias), len(self.norms.class_weight), len(self.norms.class_mean)}
+            if groups != {len(self.geometry.weights.sizes)}:
+                raise ValueError("norms and bias hold one number a group of the geometry")
+        return self
+
     @property
     def num_classes(self) -> int:
         """K."""
