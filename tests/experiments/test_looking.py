@@ -10,7 +10,7 @@ from torch import Tensor
 import collapselab
 from collapselab.core.errors import InputError
 from collapselab.experiments import Observed, Probe, looking
-from collapselab.experiments.looking import Places, look, pooled
+from collapselab.experiments.looking import Places, look
 from collapselab.experiments.probe import observed
 from collapselab.metrics import REGISTRY
 from collapselab.records import Observation
@@ -158,9 +158,12 @@ def test_training_flags_are_put_back_after_an_error() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layers": ("nowhere",)}, "layers must be stages of the body, .*, got 'nowhere'"),
+        ({"layers": ("nowhere",)}, "layers must be stages of the body or modules in them, layer1, .*, got 'nowhere'"),
+        ({"layers": ("layer1.9",)}, r"modules in them, layer1\.0, layer1\.1, .*, got 'layer1\.9'"),
+        ({"layers": ("layer9",)}, "got 'layer9'; did you mean layer"),
+        ({"layers": ("",)}, "modules in them, .*, got ''"),
         ({"layers": "*"}, r"layers must be a tuple of names, got the string '\*'"),
-        ({"pooling": "max"}, "pooling must be one of mean, flatten, got 'max'"),
+        ({"pooling": "max"}, "pooling must be one of mean, tokens, first_token, flatten, got 'max'"),
         ({"metrics": ["nc9"]}, "no metric is called 'nc9'"),
     ],
 )
@@ -171,7 +174,21 @@ def test_what_is_not_there_is_noticed_before_the_first_step(options: Any, messag
     assert made.step == 0
 
 
-@pytest.mark.parametrize("output", [(torch.ones(3, 2),), torch.ones(3)])
-def test_a_stage_that_gives_no_features(output: Any) -> None:
-    with pytest.raises(InputError, match=r"layers: stage s must give a tensor \(n, c, \.\.\.\), got"):
-        pooled(output, "s", "mean")
+def test_modules_inside_stages_by_hand() -> None:
+    """Each comes after what it is made of, and beside ``*``; the numbers are those of its own output."""
+    made = training()
+    first, *others = [name for name, _ in made.network.body.named_children()]
+    inside = [name for name, _ in made.network.body.get_submodule(first).named_children()][:2]
+    rows = rows_of(made, Places((f"{first}.{inside[1]}", "*", f"{first}.{inside[0]}")))
+    train = [row for row in rows if row.split == "train" and row.layer]
+    assert [row.layer for row in train] == [*(f"{first}.{name}" for name in inside), first, *others]
+    h = made.data.train.x
+    assert isinstance(h, Tensor)
+    made.network.eval()
+    for row, name in zip(train, inside, strict=False):
+        with torch.no_grad():
+            h = made.network.body.get_submodule(f"{first}.{name}")(h)
+        expected = collapselab.measure((h.mean((2, 3)), made.data.train.y), metrics=["cdnv", "nc1_trace_ratio"])
+        for metric, found in expected.measurements.items():
+            assert row.result[metric] == pytest.approx(found.value, rel=1e-5)
+        assert row.result.conditions.layer == f"output of body.{first}.{name}, mean over places"

@@ -158,7 +158,7 @@ def test_purposes_do_not_share_randomness(tmp_path: Path) -> None:
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"clock": "hours"}, "clock must be one of epochs, steps, got 'hours'"),
-    ({"pooling": "max"}, "pooling must be one of mean, flatten, got 'max'"),
+    ({"pooling": "max"}, "pooling must be one of mean, tokens, first_token, flatten, got 'max'"),
     ({"layers": "layer1"}, "layers must be names of stages of the network, got 'layer1'"),
     ({"measurements": 0}, "measurements must be an integer of at least 1, got 0"),
     ({"precision": "float16"}, "precision must be one of float32, bfloat16, float64, got 'float16'"),
@@ -174,7 +174,10 @@ def test_bad_settings(change: dict[str, Any], message: str) -> None:
 
 
 LATER: list[tuple[dict[str, Any], str]] = [
-    ({"layers": ("layer9",)}, "layers must be stages of the body, layer1, layer2, got 'layer9'"),
+    (
+        {"layers": ("layer9",)},
+        "layers must be stages of the body or modules in them, got 'layer9'; did you mean layer2 or layer1",
+    ),
     ({"batch_size": 500}, "batch_size must be at most 80"),
     ({"head": HEADS["simplex_etf"].make(), "network": MLP(widths=(16, 8))}, "num_features must be"),
     ({"network": NETWORKS["convnet1d"].make()}, "network convnet1d needs inputs"),

@@ -54,6 +54,6 @@ def without_probe(name, **settings):
 
 def in_float32(given: Outputs) -> Outputs:
     """The same, rounded."""
-    cast = {field.name: getattr(given, field.name) for field in fields(given)}
-    layers = {name: layer.float() for name, layer in given.layers.items()}
-    return Outputs(**{name: value.float() for name, value in cast.items() if name != "layers"}, layers=layers)
+    found = {field.name: getattr(given, field.name) for field in fields(given)}
+    cast = {name: value.float() for name, value in found.items() if isinstance(value, torch.Tensor)}
+    return replace(given, **cast, layers={name: layer.float() for name, layer in given.layers.items()})

@@ -169,9 +169,21 @@ def test_nearest_centre_is_nothing_at_collapse_and_for_a_class_of_one() -> None:
         (lambda: NearestCentre(strength=-1.0), "strength must be a finite number of at least 0, got -1.0"),
         (lambda: NearestCentre(stages=()), r"stages must be at least one name of a child of the body, or \*, got \(\)"),
         (lambda: NearestCentre(stages="1"), "stages must be at least one name of a child of the body"),
-        (lambda: NearestCentre(pooling="max"), "pooling must be one of mean, none, got 'max'"),
+        (lambda: NearestCentre(pooling="max"), "pooling must be one of mean, none, tokens, first_token, got 'max'"),
     ],
 )
 def test_bad_settings(make, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_nearest_centre_of_tokens() -> None:
+    """The mean is over the axis that is said, and never over features."""
+    generator = torch.Generator().manual_seed(0)
+    tokens, z, y = torch.randn(6, 5, 4, generator=generator), torch.zeros(6, 2), torch.arange(6) % 2
+    seen = Outputs(z, z, z, layers={"block": tokens}, axes={"block": "last"})
+    for pooling, rows in (("tokens", tokens.mean(1)), ("first_token", tokens[:, 0])):
+        alone = Outputs(z, z, z, layers={"block": rows})
+        EXACT.check(NearestCentre(pooling=pooling)(seen, y), NearestCentre()(alone, y))
+    with pytest.raises(InputError, match=r"block gives .* pooling must be tokens or first_token"):
+        NearestCentre()(seen, y)

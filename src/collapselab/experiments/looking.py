@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -24,11 +24,17 @@ from collapselab.training import Samples, Training
 from collapselab.training.data import EVALUATION_BATCH
 from collapselab.training.loop import require_finite
 from collapselab.training.plan import layers_of
+from collapselab.training.pooling import Pooling, pooled
 from collapselab.training.sharding import Processes, gathered, share
-from collapselab.training.watched import Watched
+from collapselab.training.watched import Watched, stage_names
 
-Pooling = Literal["mean", "flatten"]
-"""What becomes of the output (n, c, ...) of a stage: the mean of each channel over places, or all numbers."""
+_POOLED = {
+    "mean": "mean over places",
+    "tokens": "mean over tokens",
+    "first_token": "first token",
+    "flatten": "all places",
+}
+"""What a record says of a pooling."""
 
 # Of wider layers no matrix of features by features is formed: it would take hundreds of megabytes, and minutes.
 WIDEST = 1024
@@ -45,7 +51,7 @@ class Places:
     """Where a network is measured, besides the features that its classifier sees.
 
     Attributes:
-        layers: Stages of the body; ``*`` for all.
+        layers: Stages of the body, or modules inside them; ``*`` for all stages.
         pooling: What becomes of outputs with places.
         metrics: Keys of what is measured; None for all. Inner layers are spared what needs a classifier.
         extra: Gives further numbers of the features that the classifier sees.
@@ -74,11 +80,7 @@ class Places:
         Raises:
             InputError: If there is no such stage.
         """
-        names = _named(training, ("*",))
-        for name in self.layers:
-            if name not in (*names, "*"):
-                raise InputError(f"layers must be stages of the body, {', '.join(names)}, got {name!r}")
-        return tuple(name for name in names if name in self.layers or "*" in self.layers)
+        return stage_names(training.network.body, self.layers)
 
     def asked(self, *, inner: bool, num_features: int) -> list[str]:
         """What is measured at one place.
@@ -205,7 +207,7 @@ class _Batch:
 
 def _batches(training: Training, samples: Samples, stages: Sequence[str], pooling: Pooling) -> Iterator[_Batch]:
     network, was_training = training.network, training.network.training
-    needed = _named(training, layers_of(training.plan))
+    needed = stage_names(network.body, layers_of(training.plan))
     watched = Watched(network, tuple(dict.fromkeys((*needed, *stages)))) if stages else training.watched
     network.eval()
     try:
@@ -215,7 +217,7 @@ def _batches(training: Training, samples: Samples, stages: Sequence[str], poolin
                 # The loss sees the stages that it asked for, and no others.
                 own = {name: outputs.layers[name] for name in needed}
                 losses = training.losses(dataclasses.replace(outputs, layers=own), y)
-                inner = {name: pooled(outputs.layers[name], name, pooling) for name in stages}
+                inner = {name: pooled(outputs.layers[name], name, pooling, axes=outputs.axes[name]) for name in stages}
                 wrong = outputs.logits.argmax(1) != y
                 features = {name: together(h) for name, h in {"": outputs.features, **inner}.items()}
                 yield _Batch(together(y), together(losses), together(wrong), features)
@@ -239,31 +241,6 @@ def _shares(samples: Samples, fabric: Processes) -> Iterator[tuple[Tensor, Tenso
 def _together(found: Tensor, *, count: int, fabric: Processes) -> Tensor:
     kind = torch.uint8 if found.dtype == torch.bool else found.dtype  # not every backend sends truth values
     return gathered(found[:count].to(kind), fabric).to(found.dtype)
-
-
-def _named(training: Training, layers: Sequence[str]) -> tuple[str, ...]:
-    """Names of stages, written out."""
-    return tuple(name for name, _ in training.network.body.named_children()) if "*" in layers else tuple(layers)
-
-
-def pooled(output: Any, name: str, pooling: Pooling) -> Tensor:
-    """Features from the output of a stage.
-
-    Args:
-        output: (n, c, ...).
-        name: Name of the stage.
-        pooling: What becomes of places.
-
-    Returns:
-        (n, d).
-
-    Raises:
-        InputError: If it is no tensor of samples.
-    """
-    if not isinstance(output, Tensor) or output.ndim < 2:
-        came = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise InputError(f"layers: stage {name} must give a tensor (n, c, ...), got {came}")
-    return output.flatten(2).mean(2) if output.ndim > 2 and pooling == "mean" else output.flatten(1)
 
 
 def observations(training: Training, split: str, found: Look, *, places: Places, arm: str) -> Iterator[Observation]:
@@ -298,7 +275,7 @@ def _measured(training: Training, split: str, name: str, seen: Seen, *, places: 
     evidence = Evidence(stats, None if name else head_of(training), seen.features)
     asked = places.asked(inner=bool(name), num_features=stats.num_features)
     measurements, per_class, declarations = measure_evidence(evidence, asked)
-    how = {"mean": "mean over places", "flatten": "all places"}[places.pooling]
+    how = _POOLED[places.pooling]
     conditions = Conditions(
         split=split,
         source=type(training.network).__name__,

@@ -13,11 +13,12 @@ from collapselab.core.random import child_seed, preserved_randomness
 from collapselab.experiments.clock import Clock
 from collapselab.experiments.events import EpochDone, Event, Note, Observed, Planned, SafePoint, Snapshot, Trained
 from collapselab.experiments.extra import Extras
-from collapselab.experiments.looking import Places, Pooling, look, observations, picture
+from collapselab.experiments.looking import Places, look, observations, picture
 from collapselab.metrics import select
 from collapselab.records.schema import Arm
 from collapselab.training import Training
 from collapselab.training.loop import Progress
+from collapselab.training.pooling import Pooling
 from collapselab.training.sharding import Alone, Processes
 
 # Names of arms are names of files.
@@ -98,9 +99,11 @@ class Probe:
             training: A training that has just been set up; it is taken to where the run stood.
             at: Epochs after which to measure; 0 is before training. The end is measured in any case.
             at_steps: Optimiser steps after which to measure, within an epoch too.
-            layers: Stages of the network's body that are measured beside the features; ``*`` for all.
+            layers: Stages of the network's body that are measured beside the features, or modules inside them by
+                their names with dots; ``*`` for all stages.
             pooling: What becomes of maps (n, c, ...) that such a stage gives: the ``mean`` of each channel over places,
-                or ``flatten`` for all numbers as they are.
+                or ``flatten`` for all numbers as they are; of sequences (n, tokens, d): the mean over ``tokens``, or
+                the ``first_token``.
             metrics: Keys of what is measured; None for all.
             extra: Gives further numbers of the features that the classifier sees, each with its declaration.
 

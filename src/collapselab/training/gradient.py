@@ -183,6 +183,7 @@ class Gradient:
             weight=outputs.weight.float(),
             bias=None if outputs.bias is None else outputs.bias.float(),
             layers={name: layer.float() for name, layer in outputs.layers.items()},
+            axes=outputs.axes,
         )
 
 

@@ -19,6 +19,8 @@ from collapselab.training.networks import Classifier, Network
 from collapselab.training.networks.from_timm import Timm
 from collapselab.training.networks.from_torchvision import Torchvision
 from collapselab.training.networks.from_transformers import Transformers
+from collapselab.training.pooling import pooled
+from collapselab.training.watched import Watched
 from tolerances import EXACT
 
 # ------------------------------------------------------------------------------------------------ their layouts
@@ -354,6 +356,26 @@ class TestTransformers:
         place = folder(lambda library: _vit(library).half())
         body = built(Transformers(place), (3, 16, 16)).body
         assert {parameter.dtype for parameter in body.parameters()} == {torch.float32}
+
+    @pytest.mark.parametrize("make", [_vit, _bert])
+    def test_features_of_inner_layers(self, folder: Any, make: Any) -> None:
+        """Tokens are pooled as is said, and never by the mean over features."""
+        of_images = make is _vit
+        x = images() if of_images else tokens()
+        network = built(Transformers(folder(make)), tuple(x.shape[1:])).eval()
+        block = next(name for name, _ in network.body.named_modules() if name.endswith(".1") and "layer" in name)
+        with pytest.raises(InputError, match=f"did you mean .*{block}"):
+            Watched(network, (block.removeprefix("backbone.model."),))
+        seen = Watched(network, (block,)).look(x)
+        output = seen.layers[block]
+        assert output.ndim == 3
+        assert output.shape[2] == 12
+        with pytest.raises(InputError, match=r"pooling must be tokens or first_token if"):
+            pooled(output, block, "mean", axes=seen.axes[block])
+        EXACT.check(pooled(output, block, "tokens", axes=seen.axes[block]), output.mean(1))
+        first = pooled(output, block, "first_token", axes=seen.axes[block])
+        if of_images:  # what the classifier of a ViT sees is the first token of the last block, normalised
+            torch.testing.assert_close(network.body.get_submodule("backbone.model.vit.layernorm")(first), seen.features)
 
     def test_pickles_are_not_read(self, folder: Any) -> None:
         place = folder(_vit)

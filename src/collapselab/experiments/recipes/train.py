@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Literal, get_args
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
@@ -30,6 +30,7 @@ from collapselab.training.optimisers import Optimiser
 from collapselab.training.optimisers.sgd import SGD
 from collapselab.training.penalties import Penalty
 from collapselab.training.plan import Plan
+from collapselab.training.pooling import Pooling
 from collapselab.training.schedules import Schedule
 from collapselab.training.schedules.step import StepSchedule
 from collapselab.training.stop import Stop
@@ -73,8 +74,10 @@ class Train:
         sync_batch_norm: Let batch normalisation go over the shares of all processes; on CUDA only.
         measurements: Number of log-spaced moments at which to measure, besides the one before training.
         clock: Whether those are epochs or optimiser steps.
-        layers: Stages of the network to measure besides the features; ["*"] for all of them.
-        pooling: What becomes of a stage that has places: their mean, or all numbers as one long vector.
+        layers: Stages of the network to measure besides the features, or modules inside them by their names with dots;
+            ["*"] for all stages.
+        pooling: What becomes of a stage that has places: their mean, or all numbers as one long vector; of one that
+            gives tokens, their mean or the first.
         seed: Where all randomness comes from.
     """
 
@@ -105,15 +108,15 @@ class Train:
     measurements: int = 40
     clock: Literal["epochs", "steps"] = "epochs"
     layers: tuple[str, ...] = ()
-    pooling: Literal["mean", "flatten"] = "mean"
+    pooling: Pooling = "mean"
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the fields."""
         checks.whole(self.measurements, "measurements", at_least=1)
         checks.whole(self.seed, "seed", at_least=0)
-        for name, known in (("clock", ("epochs", "steps")), ("pooling", ("mean", "flatten"))):
-            checks.one_of(getattr(self, name), name, known)
+        checks.one_of(self.clock, "clock", ("epochs", "steps"))
+        checks.one_of(self.pooling, "pooling", get_args(Pooling))
         if not isinstance(self.layers, tuple) or not all(isinstance(name, str) for name in self.layers):
             raise InputError(f"layers must be names of stages of the network, got {self.layers!r}")
         self._plan()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from collapselab.core.registry import Registry
 from collapselab.training._choice import Choice, by_name, declare
+from collapselab.training.pooling import Axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +22,7 @@ class Outputs:
         weight: Weight of the head that acted, (k, d).
         bias: Bias of the head (k,), or None.
         layers: Outputs of the stages of the body that the loss asked for, each (n, ...), by name.
+        axes: Where these have their features, by name.
     """
 
     logits: Tensor
@@ -28,6 +30,7 @@ class Outputs:
     weight: Tensor
     bias: Tensor | None = None
     layers: Mapping[str, Tensor] = field(default_factory=dict)
+    axes: Mapping[str, Axes] = field(default_factory=dict)
 
 
 class Loss(ABC):
@@ -49,7 +52,7 @@ class Loss(ABC):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the stages of the body whose outputs it needs besides features and logits; ``*`` for all."""
+        """Names of the stages, or of modules in them, that it needs beside features and logits; ``*`` for stages."""
         return ()
 
     @abstractmethod

@@ -11,6 +11,7 @@ from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.training.losses import Outputs
 from collapselab.training.penalties._spec import Penalty, penalty
+from collapselab.training.pooling import pooled
 
 
 @penalty("nearest_centre", label="nearest class centre", source="benshaul2022")
@@ -24,8 +25,9 @@ class NearestCentre(Penalty):
 
     Attributes:
         strength: alpha.
-        stages: Children of the body whose outputs are drawn together; ``*`` for all.
-        pooling: What becomes of maps (n, c, ...): the ``mean`` of each channel over positions; ``none`` keeps all.
+        stages: Children of the body whose outputs are drawn together, or modules inside them; ``*`` for all children.
+        pooling: What becomes of maps (n, c, ...): the ``mean`` of each channel over positions; ``none`` keeps all. Of
+            sequences (n, tokens, d): the mean over ``tokens``, or the ``first_token``.
     """
 
     unit: ClassVar[str] = "1"
@@ -33,7 +35,7 @@ class NearestCentre(Penalty):
 
     strength: float = 1e-2
     stages: tuple[str, ...] = ("*",)
-    pooling: Literal["mean", "none"] = "mean"
+    pooling: Literal["mean", "none", "tokens", "first_token"] = "mean"
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -41,7 +43,7 @@ class NearestCentre(Penalty):
         named = isinstance(self.stages, tuple) and all(isinstance(stage, str) for stage in self.stages)
         if not named or not self.stages:
             raise InputError(f"stages must be at least one name of a child of the body, or *, got {self.stages!r}")
-        checks.one_of(self.pooling, "pooling", ("mean", "none"))
+        checks.one_of(self.pooling, "pooling", ("mean", "none", "tokens", "first_token"))
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -59,12 +61,13 @@ class NearestCentre(Penalty):
             One number a sample.
         """
         names = tuple(outputs.layers) if "*" in self.stages else self.stages
-        distances = [self._distances(outputs.layers[name], y, outputs.logits.shape[1]) for name in names]
+        how = "flatten" if self.pooling == "none" else self.pooling
+        layers = [pooled(outputs.layers[name], name, how, axes=outputs.axes.get(name, "channels")) for name in names]
+        distances = [self._distances(rows, y, outputs.logits.shape[1]) for rows in layers]
         return self.strength * torch.stack(distances).mean(0)
 
-    def _distances(self, layer: Tensor, y: Tensor, num_classes: int) -> Tensor:
+    def _distances(self, rows: Tensor, y: Tensor, num_classes: int) -> Tensor:
         """Squared distance of each sample to the centre of its class in the batch."""
-        rows = layer.flatten(2).mean(2) if layer.ndim > 2 and self.pooling == "mean" else layer.flatten(1)
         sums = rows.new_zeros(num_classes, rows.shape[1]).index_add(0, y, rows)
         counts = functional.one_hot(y, num_classes).sum(0).clamp_min(1)
         return (rows - (sums / counts[:, None])[y]).square().sum(1)
