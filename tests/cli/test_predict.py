@@ -145,6 +145,22 @@ def test_beside_a_run_takes_and_fits_what_is_not_given(run: Path, said: Said) ->
     assert any("stands in for the weight decay of all other layers" in note for note in beside["notes"])
 
 
+def test_a_run_of_the_model_itself_ends_at_the_prediction(tmp_path: Path, said: Said) -> None:
+    """Features that are parameters, solved to the end: the fit finds their decay, and all else is predicted."""
+    folder = str(tmp_path / "free")
+    data = ("--data", "one_hot", "--data.num_classes", "4", "--data.samples_per_class", "5")
+    network = ("--network", "unconstrained_features", "--network.num_features", "6", "--head.bias", "false")
+    solver = ("--optimiser", "lbfgs", "--optimiser.weight_decay", "5e-3", "--schedule", "constant", "--epochs", "60")
+    how = ("--precision", "float64", "--measurements", "2", "--out", folder)
+    assert main(["train", *data, *network, *solver, *how]) == 0
+    document = said("predict", "--beside", folder)
+    assert document["settings"]["bias"] == "none"
+    assert document["beside"]["fitted"]["decay_features"] == pytest.approx(5e-3, rel=1e-6)
+    courses = document["beside"]["courses"]
+    for name, expected in {**document["predicts"], "loss": document["mean_loss"]}.items():
+        assert courses[name]["values"][-1] == pytest.approx(expected, rel=1e-6, abs=1e-6), name
+
+
 def test_flags_win_over_the_record(run: Path, said: Said) -> None:
     document = said("predict", "--beside", str(run), "--loss", "mse", "--bias", "none", "--decay-features", "1e-4")
     assert (document["loss"], document["settings"]["decay_features"]) == ("mse", 1e-4)

@@ -1,6 +1,7 @@
 """What is kept: typed, versioned records, readable without torch."""
 
 from collapselab.records.files import read_arrays, write_arrays, write_bytes
+from collapselab.records.prediction import Prediction, read_prediction
 from collapselab.records.provenance import command_line, provenance
 from collapselab.records.schema import (
     SCHEMA_VERSION,
@@ -40,6 +41,7 @@ __all__ = [
     "Observation",
     "Paired",
     "PerClass",
+    "Prediction",
     "Provenance",
     "Reference",
     "Run",
@@ -49,6 +51,7 @@ __all__ = [
     "command_line",
     "provenance",
     "read_arrays",
+    "read_prediction",
     "write_arrays",
     "write_bytes",
 ]
