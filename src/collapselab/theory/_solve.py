@@ -101,7 +101,7 @@ def minimise(
     *,
     max_steps: int = 5000,
     tolerance: float = 1e-12,
-    memory: int = 30,
+    memory: int = 10,
 ) -> Trajectory:
     """Go down from a start by L-BFGS in float64, within bounds where entries must not be negative.
 
