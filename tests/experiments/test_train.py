@@ -176,7 +176,7 @@ def test_bad_settings(change: dict[str, Any], message: str) -> None:
 LATER: list[tuple[dict[str, Any], str]] = [
     (
         {"layers": ("layer9",)},
-        "layers must be stages of the body or modules in them, got 'layer9'; did you mean layer2 or layer1",
+        "modules in them, got 'layer9'; did you mean layer2 or layer1",
     ),
     ({"batch_size": 500}, "batch_size must be at most 80"),
     ({"head": HEADS["simplex_etf"].make(), "network": MLP(widths=(16, 8))}, "num_features must be"),

@@ -246,6 +246,24 @@ def test_the_first_tab_leads_past_the_navigation(browser, pages):
     assert driver.switch_to.active_element.get_attribute("class") == "skip"
 
 
+@pytest.mark.parametrize("width", [1200, 800, 390])
+def test_the_navigation_takes_the_lines_that_it_needs(browser, pages, width):
+    """Nothing of it is scrolled, nothing is hidden behind it, and on small windows it does not stay."""
+    driver = opened(browser, pages["arms"], width=width)
+    bar = "const bar = document.querySelector('nav'), list = bar.firstElementChild;"
+    assert driver.execute_script(f"{bar} return list.scrollWidth - list.clientWidth") == 0
+    stays, height = driver.execute_script(f"{bar} return [getComputedStyle(bar).position, bar.offsetHeight]")
+    kept = "return getComputedStyle(document.documentElement).getPropertyValue('--bar')"
+    assert stays == ("sticky" if width == 1200 else "static")
+    assert waiting(driver, kept) == (f"{height}px" if width == 1200 else "0px")
+
+
+def test_the_table_of_arms_is_not_cut_on_a_small_screen(browser, pages):
+    driver = opened(browser, pages["claim"], width=1200)
+    beyond = "const frame = document.querySelector('.arms .scroll'); return frame.scrollWidth - frame.clientWidth"
+    assert driver.execute_script(beyond) == 0
+
+
 def test_hostile_text_runs_nothing(browser, tmp_path):
     hostile = '</script><script>window.caught = 1</script><img src=x onerror="window.caught = 2">'
     page = write_report(

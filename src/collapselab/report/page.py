@@ -18,7 +18,7 @@ from collapselab.report.symbols import prose
 from collapselab.report.view import View
 from collapselab.report.words import number
 
-_SCRIPTS = ("scheme.js", "figures.js", "space.js", "frames.js", "start.js")
+_SCRIPTS = ("bar.js", "scheme.js", "figures.js", "space.js", "frames.js", "start.js")
 
 # Characters that could end a script element, or a line in an old parser of JSON.
 _IN_SCRIPT = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}

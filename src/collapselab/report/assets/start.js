@@ -1,5 +1,6 @@
 // Everything begins here, once the page is there.
 
+startBar();
 startScheme(() => {
   drawAll();
   STATES.forEach((state) => state.element && drawSpace(state));
