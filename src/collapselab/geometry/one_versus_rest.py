@@ -31,26 +31,64 @@ def one_versus_rest_distances(rows: Tensor) -> Tensor:
         >>> [round(x, 12) for x in one_versus_rest_distances(torch.tensor([[1.0], [-2.0], [0.0]])).tolist()]
         [1.0, 2.0, 0.0]
     """
+    w = checked_rows(rows)
+    return torch.tensor([np.linalg.norm(way_to_hull(w, k)) for k in range(len(w))], dtype=torch.float64)
+
+
+def ways_to_rest(rows: Tensor) -> Tensor:
+    """What leads from each row to the nearest point of the convex hull of the others.
+
+    Args:
+        rows: (k, d) class vectors, k >= 2.
+
+    Returns:
+        (k, d) differences in float64 on the CPU, with `one_versus_rest_distances` as norms: normals of the widest gap
+        between a row and the rest.
+    """
+    w = checked_rows(rows)
+    return torch.from_numpy(np.stack([way_to_hull(w, k) for k in range(len(w))]))
+
+
+def checked_rows(rows: Tensor) -> np.ndarray:
+    """Class vectors as an array.
+
+    Args:
+        rows: (k, d).
+
+    Returns:
+        (k, d) float64.
+
+    Raises:
+        InputError: If there are fewer than two.
+    """
     given = checks.matrix(rows, "rows", axes="(classes, features)")
     if given.shape[0] < 2:
         raise InputError(f"rows must be at least two, got {checks.described(given)}")
-    w = given.cpu().double().numpy()
-    return torch.tensor([_from_hull(w[k], np.delete(w, k, 0)) for k in range(len(w))], dtype=torch.float64)
+    return given.cpu().double().numpy()
 
 
-def _from_hull(point: np.ndarray, others: np.ndarray) -> float:
-    """Distance of a point from the convex hull of others."""
+def way_to_hull(rows: np.ndarray, k: int) -> np.ndarray:
+    """What leads from one row to the nearest point of the convex hull of the others, exact to rounding.
+
+    Args:
+        rows: (k, d).
+        k: Which row.
+
+    Returns:
+        (d,).
+    """
+    point, others = rows[k], np.delete(rows, k, 0)
     # With the differences P as columns let l >= 0 minimise |P l|^2 + (1'l - 1)^2. For fixed proportions l / 1'l the
     # best total 1'l leaves an increasing function of the distance: l / 1'l is the nearest convex combination.
     differences = (others - point).T
     size = np.abs(differences).max()
     if size == 0:
-        return 0.0
+        return np.zeros(len(point))
     system = np.vstack([differences / size, np.ones(differences.shape[1])])
     target = np.zeros(len(system))
     target[-1] = 1.0
     amounts = _nonnegative_least_squares(system, target)
-    return float(np.linalg.norm(differences @ (amounts / amounts.sum())))
+    return differences @ (amounts / amounts.sum())
 
 
 def _nonnegative_least_squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:

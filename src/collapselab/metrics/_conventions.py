@@ -50,7 +50,10 @@ CONVENTIONS: tuple[Convention, ...] = (
     Convention("han2022", "NC1", "nc1_pinv", "as in Papyan et al. 2020; " + _BALANCED),
     Convention("tirer2022", "NC1", "nc1_trace_ratio", "tr Sigma_W / tr Sigma_B, no pseudo-inverse; " + _BALANCED),
     Convention("rangamani2023", "NC1 of a layer", "nc1_pinv", "equal to tr(Sigma_W Sigma_B^+)/K only if balanced"),
-    Convention("jiang2023", "GNC1", "nc1_pinv", "of features divided by their norms: divide them before measuring"),
+    Convention("jiang2023", "GNC1", "generalised_nc1", "tr(Sigma_W Sigma_B^+)/K of features divided by their norms"),
+    Convention(
+        "jiang2023", "GNC2", "generalised_nc2", "smallest distance from the hull of the rest; a descent gives a bound"
+    ),
     Convention("jiang2023", "GNC3", "generalised_nc3", "mean of 1 - cosine; weights not centred, means centred"),
     Convention("he2023", "separation fuzziness", "fuzziness", "tr(SS_W SS_B^+), both over samples, no 1/K"),
     Convention("galanti2021", "CDNV", "cdnv", "(v_i + v_j) / (2 D^2), mean over pairs"),

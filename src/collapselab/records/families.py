@@ -7,6 +7,7 @@ FAMILIES: dict[str, str] = {
     "frame": "NC2: distance from the simplex",
     "uniformity": "NC2: uniformity on the sphere",
     "duality": "NC3: weights against means",
+    "generalised": "Generalised NC1 and NC2, for any number of classes",
     "decision": "NC4: decisions",
     "pairs": "Pairs of classes",
     "directional": "Pairs of classes, along the line between them",

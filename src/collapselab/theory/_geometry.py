@@ -71,6 +71,12 @@ class Geometry:
             found["etf_error_weights"] = _simplex_distance(weights)
             if self.margin > 0:
                 found |= {"accuracy": 1.0} | ({"nc4_disagreement": 0.0} if "ncc_accuracy" in found else {})
+        if _directions_differ(self.means):
+            found["generalised_nc1"] = 0.0
+        if min(weights.own) > 0 and len(weights.sizes) == 1:
+            # Rows with one cosine c: the nearest point of the hull of the others is their mean.
+            k, cosine = self.num_classes, weights.cosines().between[0][0]
+            found["generalised_nc2"] = math.sqrt(max(0.0, (1 - cosine) * k / (k - 1)))
         found["bias_collapse"] = self._bias_collapse()
         return found
 
@@ -102,6 +108,13 @@ class Geometry:
     def _bias_collapse(self) -> float:
         at_centre = [x + b for x, b in zip(self.logits.row_means(), self.bias, strict=True)]
         return math.sqrt(math.fsum(s * x * x for s, x in zip(self.logits.sizes, at_centre, strict=True)))
+
+
+def _directions_differ(gram: BlockMatrix) -> bool:
+    """Whether all vectors of a Gram matrix have directions, and not all the same."""
+    if min(gram.own) <= _ROUNDING * max(gram.own):
+        return False
+    return min(cosine for cosine, _ in _pairs(gram.cosines())) < 1 - _ROUNDING
 
 
 def _angles(gram: BlockMatrix, of: str) -> dict[str, float]:
