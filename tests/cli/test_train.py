@@ -121,6 +121,9 @@ BAD = [
     (["--penalty", "decay"], "--penalty: no penalty is called 'decay'"),
     (["--optimiser.momentum", "1.5"], "momentum must be a finite number of at least 0 and below 1, got 1.5"),
     (["--optimiser.learning_rate", "fast"], "--optimiser.learning_rate: expected a finite number, got fast"),
+    (["--data", "arrays"], "data.path must name a file of arrays, got None"),
+    (["--network.widths", "[]"], "network.widths must be one positive integer for each hidden layer, got ()"),
+    (["--warmup_epochs", "9", "--epochs", "8"], "warmup_epochs must be at most 8, all epochs, got 9"),
     (["--epochs", "0"], "epochs must be an integer of at least 1, got 0"),
     (["--loss"], "--loss needs a value, got none"),
     (["--optimise", "sgd"], "no flag is called --optimise; did you mean --optimiser?"),
@@ -147,6 +150,29 @@ def test_bad_files(text: str, message: str, tmp_path: Path, said: Said) -> None:
     file = tmp_path / "c.yaml"
     file.write_text(text)
     assert message in said("train", "--config", str(file), code=2)["error"]["message"]
+
+
+LATER = [
+    (
+        ["--network.widths", "[8, 3]", "--head", "simplex_etf"],
+        "it is the last of network.widths, or neck.linear",
+    ),
+    (["--optimiser", "noisy_gradient_descent"], "BatchNorm1d at body.layer1.2; set network.batch_norm to false"),
+    (
+        ["--data", "hub", "--data.path", "./nowhere"],
+        "data.path must be a file or a folder that exists, got",
+    ),
+    (["--head", "simplex_etf", "--decay_on", "head"], "decay_on must be another than head: the network has nothing of"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), LATER)
+def test_what_the_parts_refuse_together_names_the_setting(
+    arguments: list[str], message: str, tmp_path: Path, said: Said
+) -> None:
+    if "hub" in arguments:
+        pytest.importorskip("datasets")
+    assert message in said("train", *arguments, "--out", str(tmp_path / "a"), code=2)["error"]["message"]
 
 
 def test_help_shows_the_settings_of_the_parts_that_are_chosen(capsys: pytest.CaptureFixture[str]) -> None:

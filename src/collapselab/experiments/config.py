@@ -1,11 +1,12 @@
 """A recipe's fields as they are kept in a record, and back."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,9 +182,35 @@ def recipe_from(entry: Experiment, config: Mapping[str, Any]) -> Recipe:
         The recipe.
     """
     parts = parts_of(entry.cls)
-    return entry.cls(
-        **{name: parts[name].value(value) if name in parts else tupled(value) for name, value in config.items()}
-    )
+    values: dict[str, Any] = {}
+    for name, value in config.items():
+        with naming(name, value):
+            values[name] = parts[name].value(value) if name in parts else tupled(value)
+    return entry.cls(**values)
+
+
+@contextlib.contextmanager
+def naming(part: str, settings: Any) -> Iterator[None]:
+    """Let a complaint about a setting of a part say of which part it is.
+
+    Args:
+        part: The field that holds the part.
+        settings: The part, or its settings by name.
+
+    Yields:
+        While the part is made or used.
+
+    Raises:
+        InputError: What was raised, with the name of the part before that of the setting.
+    """
+    try:
+        yield
+    except InputError as error:
+        known = settings if isinstance(settings, Mapping) else vars(settings) if hasattr(settings, "__dict__") else {}
+        first = str(error).partition(" ")[0]
+        if first not in known or first == "name":
+            raise
+        raise InputError(f"{part}.{error}") from error
 
 
 def require_same(config: dict[str, Any], run: Run, name: str) -> None:

@@ -68,6 +68,8 @@ class Plan:
         checks.whole(self.epochs, "epochs", at_least=1)
         checks.whole(self.batch_size, "batch_size", at_least=1)
         checks.real(self.warmup_epochs, "warmup_epochs", at_least=0)
+        if self.warmup_epochs > self.epochs:
+            raise InputError(f"warmup_epochs must be at most {self.epochs}, all epochs, got {self.warmup_epochs}")
         for name, known in (
             ("decay_on", ("all", "weights", "head")),
             ("precision", ("float32", "bfloat16", "float64")),
@@ -168,7 +170,7 @@ def parameter_groups(network: Classifier, decay_on: str) -> list[dict[str, Any]]
         One group, or two of which the second has ``weight_decay`` 0.
 
     Raises:
-        InputError: If nothing is trained.
+        InputError: If nothing is trained, or decay would act on nothing.
     """
     trained = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
     if not trained:
@@ -179,7 +181,9 @@ def parameter_groups(network: Classifier, decay_on: str) -> list[dict[str, Any]]
         "head": lambda name, _parameter: name.startswith("head."),
     }[decay_on]
     groups: list[dict[str, Any]] = [{"params": [p for name, p in trained if decayed(name, p)]}]
+    if not groups[0]["params"]:
+        raise InputError(f"decay_on must be another than {decay_on}: the network has nothing of that kind to train")
     spared = [p for name, p in trained if not decayed(name, p)]
     if spared:
         groups.append({"params": spared, "weight_decay": 0.0})
-    return [group for group in groups if group["params"]]
+    return groups

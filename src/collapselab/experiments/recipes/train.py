@@ -9,6 +9,7 @@ from collapselab.core.errors import InputError
 from collapselab.experiments._spec import experiment
 from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.clock import log_spaced
+from collapselab.experiments.config import naming
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Probe
 from collapselab.experiments.verdicts import FALL_CLAIM, fall_after_zero_error
@@ -134,9 +135,10 @@ class Train:
         Returns:
             What happens, as it happens.
         """
-        data = data_of(
-            self.data, seed=self.seed, labels=self.labels, subsample=self.subsample, imbalance=self.imbalance
-        )
+        with naming("data", self.data):
+            data = data_of(
+                self.data, seed=self.seed, labels=self.labels, subsample=self.subsample, imbalance=self.imbalance
+            )
         training = training_of(
             self.network, data, self._plan(), seed=self.seed, probe=probe, head=self.head, neck=self.neck
         )

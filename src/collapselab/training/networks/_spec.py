@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from collapselab.core.errors import InputError
 from collapselab.core.registry import Registry
 from collapselab.training._choice import Choice, by_name, declare
 from collapselab.training.heads import Head, Neck
@@ -83,10 +84,20 @@ class Network(ABC):
 
         Returns:
             The network on the CPU.
+
+        Raises:
+            InputError: If the head has no room in so few features; the message names the setting.
         """
         body, num_features = self.body(shape)
         between, num_features = (None, num_features) if neck is None else neck.build(num_features)
-        return Classifier(body, (Learnable() if head is None else head).build(num_features, num_classes), between)
+        try:
+            on_top = (Learnable() if head is None else head).build(num_features, num_classes)
+        except InputError as error:
+            if not str(error).startswith("num_features "):
+                raise
+            own = "the last of network.widths" if hasattr(self, "widths") else "network.num_features"
+            raise InputError(f"{error}; it is {own}, or neck.linear") from error
+        return Classifier(body, on_top, between)
 
 
 NETWORKS: Registry[Choice[Network]] = Registry("network", package="collapselab.training.networks", order=by_name)

@@ -8,6 +8,8 @@ from collapselab.training.heads._neck import Centring
 # Layers whose output for one sample depends on the others of its batch; SyncBatchNorm is among them.
 _BATCH_NORM = (nn.modules.batchnorm._BatchNorm, Centring)
 
+_WITHOUT = "set network.batch_norm to false, or take a network that has that setting, such as mlp"
+
 
 def no_batch_norm(network: nn.Module, optimiser: str, *, because: str) -> None:
     """Refuse networks that normalise, or centre, over the batch.
@@ -24,7 +26,8 @@ def no_batch_norm(network: nn.Module, optimiser: str, *, because: str) -> None:
         if isinstance(module, _BATCH_NORM):
             raise InputError(
                 f"the optimiser {optimiser} needs a network without batch normalisation, because {because}; "
-                f"got {type(module).__name__} at {name or 'the top'}"
+                f"got {type(module).__name__} at {name or 'the top'}; "
+                + ("set neck.centre to none" if name.startswith("neck") else _WITHOUT)
             )
 
 
