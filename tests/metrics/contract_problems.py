@@ -72,11 +72,13 @@ PROBLEMS = {
 }
 
 
-def collapsed_problem(classes: int, features: int, *, per_class: int = 6, radius: float = 2.0) -> Problem:
+def collapsed_problem(
+    classes: int, features: int, *, counts: tuple[int, ...] | None = None, radius: float = 2.0
+) -> Problem:
     """Exact collapse away from the origin: every sample on its vertex, head dual to the means, bias that centres."""
     rows = etf_rows(classes, features=features)
     centre = torch.linspace(-1.0, 2.0, features, dtype=torch.float64)
-    y = torch.arange(classes).repeat(per_class)
+    y = torch.repeat_interleave(torch.arange(classes), torch.tensor(counts or (6,) * classes))
     w = 1.5 * rows
     return Problem((radius * rows)[y] + centre, y, w, -(w @ centre), classes)
 

@@ -12,6 +12,7 @@ FAMILIES: dict[str, str] = {
     "pairs": "Pairs of classes",
     "directional": "Pairs of classes, along the line between them",
     "imbalance": "Imbalance",
+    "class_groups": "Imbalance: head and tail",
     "spectrum": "Spectrum",
     "coding": "Coding rate",
     "norms": "Sizes",
