@@ -48,6 +48,15 @@ def test_a_failing_run_stops_no_other(tmp_path: Path, said: Said) -> None:
     assert RunFolder(out / "learning_rate=0.04").read().status == "done"
 
 
+def test_a_point_that_was_refused_makes_way_for_the_corrected_one(tmp_path: Path, said: Said) -> None:
+    """Without --overwrite, which would run the others again."""
+    out = str(tmp_path / "out")
+    flags = ("--over", "seed=0", "--data.samples_per_class", "10", "--epochs", "1", "--out", out)
+    message = said("sweep", "train", *flags, "--batch_size", "500", code=1)["error"]["message"]
+    assert "batch_size must be at most 100" in message
+    assert said("sweep", "train", *flags, "--batch_size", "50")["runs"][0]["status"] == "done"
+
+
 @pytest.mark.slow
 def test_an_interrupted_sweep_goes_on(tmp_path: Path, said: Said) -> None:
     """SIGTERM ends the runs under way after their step; the same command does the rest."""

@@ -138,10 +138,12 @@ def _checked(jobs: Sequence[Job], recipe: str, flags: Sequence[str], *, overwrit
             job.command.append("--overwrite")
         elif there:
             run = RunFolder(job.folder).read()
-            require_same(config_of(wanted), run, recipe)
-            if run.status == "done":
-                continue
-            job.command.append("--resume")
+            # One that was refused before it measured anything makes way for the corrected one.
+            if run.status != "failed" or RunFolder(job.folder).observations():
+                require_same(config_of(wanted), run, recipe)
+                if run.status == "done":
+                    continue
+                job.command.append("--resume")
         waiting.append(job)
     return waiting
 
