@@ -3,6 +3,7 @@
 from collapselab.theory._batch_norm_layer import torch_affine, unit_batch_norm
 from collapselab.theory._blocks import BlockMatrix
 from collapselab.theory._geometry import Geometry
+from collapselab.theory._hardmax import descend_on_sphere, hardmax, hardmax_features
 from collapselab.theory._linear_control import RotationBranch, rotation_branches, taghvaei_residual
 from collapselab.theory._linear_modes import mode_time, mode_trajectory
 from collapselab.theory._linear_roots import mode_thresholds, regularised_roots, regularised_singular_values
@@ -55,8 +56,11 @@ __all__ = [
     "certificate",
     "certificate_of",
     "cross_entropy_lower_bound",
+    "descend_on_sphere",
     "escape_direction",
     "gradient",
+    "hardmax",
+    "hardmax_features",
     "integrate",
     "least_squares_head",
     "literal_excess",
