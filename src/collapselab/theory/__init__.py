@@ -21,6 +21,15 @@ from collapselab.theory._problem import Problem, State
 from collapselab.theory._renormalised import central_path_loss, renormalised, renormalised_step, signal_to_noise
 from collapselab.theory._rescaled import rescaled_descent
 from collapselab.theory._solve import Trajectory, gradient, integrate, minimise, stationarity
+from collapselab.theory._square_loss_norm import (
+    MarginForm,
+    decayed_equilibrium_norms,
+    equilibrium_norm,
+    largest_spread,
+    margin_form,
+    norm_trajectory,
+    norm_velocity,
+)
 from collapselab.theory.batch_norm_rescaled import literal_excess, literal_solution
 from collapselab.theory.central_path import SquaredErrorParts, least_squares_head, squared_error_parts
 from collapselab.theory.certificates import Certificate, certificate, certificate_of
@@ -39,6 +48,7 @@ __all__ = [
     "ConvexOptimum",
     "Escape",
     "Geometry",
+    "MarginForm",
     "MarginResidual",
     "Model",
     "Problem",
@@ -56,23 +66,29 @@ __all__ = [
     "certificate",
     "certificate_of",
     "cross_entropy_lower_bound",
+    "decayed_equilibrium_norms",
     "descend_on_sphere",
+    "equilibrium_norm",
     "escape_direction",
     "gradient",
     "hardmax",
     "hardmax_features",
     "integrate",
+    "largest_spread",
     "least_squares_head",
     "literal_excess",
     "literal_solution",
     "logit_margins",
     "margin_bound",
+    "margin_form",
     "margin_residual",
     "minimise",
     "mode_thresholds",
     "mode_time",
     "mode_trajectory",
     "model",
+    "norm_trajectory",
+    "norm_velocity",
     "normalised_margin",
     "nuclear_norm",
     "predict",
