@@ -2,6 +2,7 @@
 
 from collapselab.theory._batch_norm_layer import torch_affine, unit_batch_norm
 from collapselab.theory._blocks import BlockMatrix
+from collapselab.theory._deep import existence_threshold, fitted_part, globality_threshold
 from collapselab.theory._geometry import Geometry
 from collapselab.theory._hardmax import descend_on_sphere, hardmax, hardmax_features
 from collapselab.theory._linear_control import RotationBranch, rotation_branches, taghvaei_residual
@@ -70,6 +71,9 @@ __all__ = [
     "descend_on_sphere",
     "equilibrium_norm",
     "escape_direction",
+    "existence_threshold",
+    "fitted_part",
+    "globality_threshold",
     "gradient",
     "hardmax",
     "hardmax_features",
