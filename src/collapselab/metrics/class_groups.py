@@ -47,7 +47,7 @@ def _weights(stats: ClassStats, head: LinearHead, group: ClassGroup, *, at_least
     source="thrampoulidis2022",
 )
 def head_group_cosine_means(stats: ClassStats) -> Float[Tensor, ""]:
-    """Mean cosine between the centred means of the largest third of the classes.
+    """Mean cosine between the centred means of the largest classes, the head group.
 
     Args:
         stats: Class statistics of at least three classes of different sizes, two of them in the head group.
@@ -67,7 +67,7 @@ def head_group_cosine_means(stats: ClassStats) -> Float[Tensor, ""]:
     source="thrampoulidis2022",
 )
 def tail_group_cosine_means(stats: ClassStats) -> Float[Tensor, ""]:
-    """Mean cosine between the centred means of the smallest third of the classes.
+    """Mean cosine between the centred means of the smallest classes, the tail group.
 
     Args:
         stats: Class statistics of at least three classes of different sizes, two of them in the tail group.
@@ -87,7 +87,7 @@ def tail_group_cosine_means(stats: ClassStats) -> Float[Tensor, ""]:
     source="thrampoulidis2022",
 )
 def head_tail_cosine_means(stats: ClassStats) -> Float[Tensor, ""]:
-    """Mean cosine between a centred mean of the largest third of the classes and one of the smallest third.
+    """Mean cosine between a centred mean of the largest classes (head group) and one of the smallest (tail group).
 
     Args:
         stats: Class statistics of at least three classes of different sizes.
@@ -108,7 +108,7 @@ def head_tail_cosine_means(stats: ClassStats) -> Float[Tensor, ""]:
     source="fang2021",
 )
 def head_group_cosine_weights(stats: ClassStats, head: LinearHead) -> Float[Tensor, ""]:
-    """Mean cosine between the classifier's rows of the largest third of the classes, not centred.
+    """Mean cosine between the classifier's rows of the largest classes, the head group, not centred.
 
     Args:
         stats: Class statistics of classes of different sizes, at least two of them in the head group.
@@ -130,7 +130,7 @@ def head_group_cosine_weights(stats: ClassStats, head: LinearHead) -> Float[Tens
     source="fang2021",
 )
 def tail_group_cosine_weights(stats: ClassStats, head: LinearHead) -> Float[Tensor, ""]:
-    """Mean cosine between the classifier's rows of the smallest third of the classes, not centred.
+    """Mean cosine between the classifier's rows of the smallest classes, the tail group, not centred.
 
     1 is minority collapse. `minority_cosine_weights` takes all classes of at most average size, a larger part of a long
     tail.
@@ -155,7 +155,7 @@ def tail_group_cosine_weights(stats: ClassStats, head: LinearHead) -> Float[Tens
     source="fang2021",
 )
 def head_tail_cosine_weights(stats: ClassStats, head: LinearHead) -> Float[Tensor, ""]:
-    """Mean cosine between a classifier's row of the largest third of the classes and one of the smallest third.
+    """Mean cosine between a classifier's row of the largest classes (head group) and one of the smallest (tail group).
 
     Args:
         stats: Class statistics of classes of different sizes.
@@ -176,7 +176,7 @@ def head_tail_cosine_weights(stats: ClassStats, head: LinearHead) -> Float[Tenso
     source="thrampoulidis2022",
 )
 def head_tail_norm_ratio_means(stats: ClassStats) -> Float[Tensor, ""]:
-    """Mean norm of the centred means of the largest third of the classes over that of the smallest third.
+    """Mean norm of the centred means of the largest classes (head group) over that of the smallest (tail group).
 
     Args:
         stats: Class statistics of at least three classes of different sizes.
@@ -204,7 +204,7 @@ def head_tail_norm_ratio_means(stats: ClassStats) -> Float[Tensor, ""]:
     source="thrampoulidis2022",
 )
 def head_tail_norm_ratio_weights(stats: ClassStats, head: LinearHead) -> Float[Tensor, ""]:
-    """Mean norm of the classifier's rows of the largest third of the classes over that of the smallest third.
+    """Mean norm of the classifier's rows of the largest classes (head group) over that of the smallest (tail group).
 
     Args:
         stats: Class statistics of classes of different sizes.
@@ -238,7 +238,7 @@ def _alone(stats: ClassStats, group: ClassGroup) -> ClassStats:
     source="tirer2022",
 )
 def head_group_trace_ratio(stats: ClassStats) -> Float[Tensor, ""]:
-    """`nc1_trace_ratio` of the largest third of the classes alone, centred at the mean of their own means.
+    """`nc1_trace_ratio` of the largest classes, the head group alone, centred at the mean of their own means.
 
     Args:
         stats: Class statistics of classes of different sizes, at least two of them in the head group.
@@ -258,7 +258,7 @@ def head_group_trace_ratio(stats: ClassStats) -> Float[Tensor, ""]:
     source="tirer2022",
 )
 def tail_group_trace_ratio(stats: ClassStats) -> Float[Tensor, ""]:
-    """`nc1_trace_ratio` of the smallest third of the classes alone, centred at the mean of their own means.
+    """`nc1_trace_ratio` of the smallest classes, the tail group alone, centred at the mean of their own means.
 
     Large where small classes lie as close to one another as their own samples do: the spread of the other classes does
     not hide it.

@@ -10,7 +10,7 @@ from collapselab.report.figures import Line, series
 from collapselab.report.page import Drawings, page
 from collapselab.report.palette import series_colour, split_dash
 from collapselab.report.sections import Choice, Panel
-from collapselab.report.sections.table import metric_cell
+from collapselab.report.sections.table import FOLDED, metric_cell
 from collapselab.report.symbols import without_marks
 from collapselab.report.view import Curve, View
 from collapselab.report.words import in_plot, number, plain, wrapped
@@ -175,7 +175,20 @@ def _values(views: Sequence[View], names: Sequence[str]) -> dict[str, Any]:
         rows.append(
             {"name": name, "label": name if declared is None else declared.label, "target": target, "cells": cells}
         )
-    return {"heads": heads, "rows": rows}
+    shown, nowhere = _nowhere(rows)
+    return {"heads": heads, "rows": shown, "nowhere": nowhere}
+
+
+def _nowhere(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
+    """The rows to show, and names of metrics that have no value anywhere for a reason that several share."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        reasons = {cell["exact"] if cell["undefined"] else "" for cell in row["cells"]}
+        if len(reasons) == 1 and "" not in reasons:
+            found.setdefault(reasons.pop(), []).append(row["name"])
+    nowhere = {reason: names for reason, names in found.items() if len(names) >= FOLDED}
+    gone = {name for names in nowhere.values() for name in names}
+    return [row for row in rows if row["name"] not in gone], nowhere
 
 
 def differences(views: Sequence[View]) -> dict[str, Any]:

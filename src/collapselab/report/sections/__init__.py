@@ -11,6 +11,7 @@ from collapselab.report.sections.distances import distances
 from collapselab.report.sections.explorer import explorer
 from collapselab.report.sections.geometry import geometry
 from collapselab.report.sections.headline import headline
+from collapselab.report.sections.imbalance import imbalance
 from collapselab.report.sections.picture import picture
 from collapselab.report.sections.table import table
 from collapselab.report.sections.training import training
@@ -26,6 +27,7 @@ SECTIONS: tuple[Build, ...] = (
     geometry,
     distances,
     classes,
+    imbalance,
     explorer,
     table,
     undefined,

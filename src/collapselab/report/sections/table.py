@@ -1,7 +1,7 @@
 """Every metric of the record in one table, with its symbol, target, unit and source."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,12 @@ from collapselab.report.sections._section import Section
 from collapselab.report.symbols import mathml
 from collapselab.report.view import View
 from collapselab.report.words import number
+
+FOLDED = 3
+"""So many metrics without any value, for the same reason, take one row together."""
+
+# A family without any value takes one row if the reasons are at most so many.
+_REASONS = 2
 
 
 def table(view: View) -> Section | None:
@@ -32,7 +38,7 @@ def table(view: View) -> Section | None:
         groups.setdefault(family, []).append(_row(view, name))
     if not groups:
         return None
-    named = [(family_title(family), rows) for family, rows in groups.items()]
+    named = [(family_title(family), rows, _shared_reason(rows)) for family, rows in groups.items()]
     keys = dict.fromkeys(row["source"] for rows in groups.values() for row in rows if row["source"])
     words = {
         "splits": [head for head, _ in _columns(view)],
@@ -41,6 +47,15 @@ def table(view: View) -> Section | None:
         "sources": [(key, source_line(key)) for key in keys],
     }
     return Section("metrics", "All metrics", "Metrics", "table.html.j2", words)
+
+
+def _shared_reason(rows: Sequence[dict[str, Any]]) -> str | None:
+    """Why a whole family has no value anywhere: one row then says it for all."""
+    cells = [cell for row in rows for cell in row["cells"]]
+    if len(rows) < FOLDED or not all(cell["undefined"] for cell in cells):
+        return None
+    reasons = dict.fromkeys(cell["exact"] for cell in cells)
+    return "; ".join(reasons) if len(reasons) <= _REASONS else None
 
 
 def _row(view: View, name: str) -> dict[str, Any]:

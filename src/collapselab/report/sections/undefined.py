@@ -1,5 +1,7 @@
 """Everything that has no value, with the reason."""
 
+from typing import Any
+
 from collapselab.report.sections._section import Section
 from collapselab.report.view import View
 from collapselab.report.words import listed
@@ -17,7 +19,16 @@ def undefined(view: View) -> Section | None:
     if not view.latest:
         return None
     entries = _merged(view) if view.arms else [*_now(view), *_earlier(view)]
-    return Section("undefined", "What is undefined, and why", "Undefined", "undefined.html.j2", {"entries": entries})
+    words = {"entries": _together(entries)}
+    return Section("undefined", "What is undefined, and why", "Undefined", "undefined.html.j2", words)
+
+
+def _together(entries: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """One line for all metrics that lack the same thing in the same place."""
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for entry in entries:
+        found.setdefault((entry["where"], entry["reason"]), []).append((entry["label"], entry["name"]))
+    return [{"metrics": metrics, "where": where, "reason": reason} for (where, reason), metrics in found.items()]
 
 
 def _merged(view: View) -> list[dict[str, str]]:
