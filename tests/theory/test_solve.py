@@ -125,3 +125,11 @@ def test_a_linear_equation_is_followed() -> None:
 def test_times_that_do_not_ascend_are_refused(times: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match="times must"):
         integrate(Spiral(), torch.Generator().manual_seed(0), times)
+
+
+def test_an_integrator_that_finds_no_end_says_so() -> None:
+    found = integrate(Spiral(), torch.Generator().manual_seed(0), (1e9,), max_evaluations=50)
+    assert found.status == "failed"
+    assert "no end after 50 evaluations" in found.message
+    with pytest.raises(NotConverged, match="stopped early"):
+        found.require()

@@ -151,6 +151,7 @@ def integrate(
     method: str = "LSODA",
     relative: float = 1e-10,
     absolute: float = 1e-13,
+    max_evaluations: int = 1_000_000,
 ) -> Trajectory:
     """Follow a differential equation without noise.
 
@@ -161,9 +162,10 @@ def integrate(
         method: Of ``scipy.integrate.solve_ivp``.
         relative: Relative tolerance.
         absolute: Absolute tolerance.
+        max_evaluations: Most evaluations of the velocity; where a path slides along a kink no step is short enough.
 
     Returns:
-        The states at the times, as far as the integrator came.
+        The states at the times, as far as the integrator came; the start alone if evaluations ran out.
 
     Raises:
         InputError: If the times do not ascend from 0 or later.
@@ -175,18 +177,29 @@ def integrate(
     given = dynamics.draw(start) if isinstance(start, torch.Generator) else start
     layout = _Layout.of(given)
 
+    evaluations = itertools.count(1)
+
     def velocity(t: float, flat: np.ndarray) -> np.ndarray:
+        if next(evaluations) > max_evaluations:
+            raise _RunOut(f"no end after {max_evaluations} evaluations, at time {t:.6g}")
         with torch.no_grad():
             return layout.flat(dynamics.drift(t, layout.state(flat)))
 
     if wanted[-1] == 0:
         return Trajectory((0.0,), (layout.state(layout.flat(given)),), "finished", "nothing to do", {"evaluations": 0})
-    found = solve.solve_ivp(
-        velocity, (0.0, wanted[-1]), layout.flat(given), method=method, t_eval=wanted, rtol=relative, atol=absolute
-    )
+    options = {"method": method, "t_eval": wanted, "rtol": relative, "atol": absolute}
+    try:
+        found = solve.solve_ivp(velocity, (0.0, wanted[-1]), layout.flat(given), **options)
+    except _RunOut as out:
+        begun = layout.state(layout.flat(given))
+        return Trajectory((0.0,), (begun,), "failed", str(out), {"evaluations": max_evaluations})
     states = tuple(layout.state(column) for column in found.y.T)
     status: Status = "finished" if found.status == 0 else "failed"
     return Trajectory(tuple(map(float, found.t)), states, status, str(found.message), {"evaluations": int(found.nfev)})
+
+
+class _RunOut(Exception):
+    """Evaluations ran out."""
 
 
 @dataclass(frozen=True)
