@@ -21,7 +21,8 @@ from collapselab.experiments.probe import Probe
 from collapselab.experiments.solving import Look, Solve, solved
 from collapselab.records.schema import Against, Declaration, Observation, Reference, Verdict
 from collapselab.theory import Problem, State, existence_threshold, globality_threshold, minimise
-from collapselab.theory.extended import ExtendedLinear, ExtendedRelu
+from collapselab.theory.extended import ExtendedLinear
+from collapselab.theory.extended_relu import ExtendedRelu
 
 Kind = Literal["linear", "relu"]
 KINDS: tuple[Kind, ...] = ("linear", "relu")
