@@ -114,3 +114,33 @@ def test_trace_ratio_of_a_group_sees_nothing_of_the_other_classes() -> None:
     h = torch.randn(4, 3, generator=g, dtype=torch.float64)[y] + torch.randn(72, 3, generator=g, dtype=torch.float64)
     whole, tail = ClassStats.of(LabelledFeatures(h, y, 4)), ClassStats.of(LabelledFeatures(h[60:], y[60:] - 2, 2))
     IDENTITY.check(metrics.tail_group_trace_ratio(whole), metrics.nc1_trace_ratio(tail))
+
+
+def fitted(counts: tuple[int, ...], decay: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Class means and classifier that minimise decayed cross-entropy of free features, one vector for each class."""
+    k, n, g = len(counts), torch.tensor(counts, dtype=torch.float64), torch.Generator().manual_seed(0)
+    h, w = (torch.randn(k, k, generator=g, dtype=torch.float64).mul_(0.5).requires_grad_() for _ in range(2))
+    optimiser = torch.optim.LBFGS([h, w], max_iter=400, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimiser.zero_grad()
+        fit = torch.nn.functional.cross_entropy(h @ w.T, torch.arange(k), reduction="none")
+        found = (n / n.sum()) @ fit + decay / 2 * (w.square().sum() + n @ h.square().sum(1))
+        found.backward()
+        return found
+
+    optimiser.step(loss)
+    return h.detach(), w.detach()
+
+
+@pytest.mark.parametrize(("few", "merged", "cosine"), [(8, 3, 1.0), (10, 0, 0.509), (20, 0, -0.015)])
+def test_small_classes_merge_exactly_below_the_threshold_of_the_decayed_model(
+    few: int, merged: int, cosine: float
+) -> None:
+    """Rows of classes of n samples are one if and only if n <= N^2 lambda^2: 8.3 for n = 8, 9.0 for n = 10."""
+    counts = (40, 40, 40, few, few, few)
+    h, w = fitted(counts, 0.02)
+    stats, head = stats_of(counts, h), LinearHead.of(w)
+    assert float(metrics.merged_classifiers(stats, head)) == merged
+    assert float(metrics.tail_group_cosine_weights(stats, head)) == pytest.approx(cosine, abs=1e-3)
+    assert float(metrics.head_tail_norm_ratio_weights(stats, head)) > 1.5

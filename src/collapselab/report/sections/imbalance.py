@@ -13,7 +13,7 @@ from collapselab.report.sections.collapse import said_of
 from collapselab.report.symbols import without_marks
 from collapselab.report.uneven import Uneven, uneven
 from collapselab.report.view import View
-from collapselab.report.words import number
+from collapselab.report.words import number, wrapped
 
 MERGED = "merged_classifiers"
 
@@ -228,7 +228,7 @@ def _over_time(view: View, name: str, lines: Sequence[Line]) -> Panel:
     cosine = "_cosine_" in name
     figure = series(
         lines,
-        title=declared.label,
+        title=wrapped(declared.label),
         target=-1 / (k - 1) if cosine else declared.at_collapse,
         target_name="−1/(K−1)" if cosine else "at collapse",
         linear=True,
