@@ -111,8 +111,8 @@ def nonnegative(num_classes: int, strength: float, weight: float) -> Levels:
     r"""What minimises the squared error where features are not negative and there is a bias.
 
     A bias that is at its best leaves $\tfrac12(a-1)^2(K-1)+\tfrac t2(m-1)^2$ of K times the error, with
-    $t=\lambda_b/(1+\lambda_b)$. Features without negative entries that gain by being orthogonal cost
-    $c\sqrt K\sqrt{(K-1)a^2+m^2}$, so that $a=1/(1+\gamma)$ and $m=t/(t+\gamma)$ for one number.
+    $t=\lambda_b/(1+\lambda_b)$. Decay of features that are not negative adds $c\sqrt K\sqrt{(K-1)a^2+m^2}$ to it, so
+    that $a=1/(1+\gamma)$ and $m=t/(t+\gamma)$ with the $\gamma$ of one equation.
 
     Args:
         num_classes: K.

@@ -13,8 +13,8 @@ from collapselab.theory._problem import Problem, State
 def untold_class(problem: Problem) -> tuple[float, State] | None:
     r"""The state in which all features of the last class are zero and those of the others are at their best.
 
-    Where every unit is used by another class, a feature of the last class could only fall, to a higher loss if it
-    grows: it stays at zero, although there are better solutions. With $t=\lambda_b/(1+\lambda_b)$,
+    If every unit is used by some other class, the loss rises as a feature of the last class grows, and below zero it
+    must not go: it stays there, although there are better solutions. With $t=\lambda_b/(1+\lambda_b)$,
     $s=(1+t(K-1))/K$ and $s_2=(1+t^2(K-1))/K$ the other K-1 classes have logits with K-2 singular values $1-c$ and one
     $(\sqrt{s_2}-c)/s$; the latter must not be the smaller one, or their features would have to be negative.
 
