@@ -139,8 +139,10 @@ def test_unequal_classes_are_asked_of_the_models_that_know_them() -> None:
     assert found.norms is not None
     # Every critical point balances decay, whatever the sizes.
     IDENTITY.check(asked["decay_head"] * found.norms.weight**2, asked["decay_features"] * found.norms.features**2)
+    found = predict("cross_entropy", counts=(5, 50, 10, 50), **asked)
+    assert (found.model, found.geometry and found.geometry.weights.sizes) == ("imbalanced_cross_entropy", (2, 1, 1))
     with pytest.raises(InputError, match="classes must have one size here, got sizes 5 to 50"):
-        predict("cross_entropy", counts=(5, 50, 10, 50), **asked)
+        predict("label_smoothing", counts=(5, 50, 10, 50), **asked)
 
 
 def softplus_margins(logits: Tensor, y: Tensor) -> Tensor:

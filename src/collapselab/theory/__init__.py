@@ -37,8 +37,14 @@ from collapselab.theory.certificates import Certificate, certificate, certificat
 from collapselab.theory.convex_program import ConvexOptimum, solve_convex_program
 from collapselab.theory.cross_entropy import cross_entropy_lower_bound, tightest_c1
 from collapselab.theory.gradient_flow import StrongCollapseErrors, strong_collapse_errors
+from collapselab.theory.low_rank import LowRank, solve_low_rank
+from collapselab.theory.minority_collapse import minority_collapse_threshold
 from collapselab.theory.nuclear import balance_residual, balanced_factors, balancing_decay, nuclear_norm, spectral_norm
+from collapselab.theory.pull_push import PullPush, pull_and_push
+from collapselab.theory.remedies import balancing_weights, oversampled, remedies
 from collapselab.theory.saddles import Escape, escape_direction, saddle, widened
+from collapselab.theory.seli import seli_geometry, simplex_encoded_labels
+from collapselab.theory.semidefinite import Relaxed, semidefinite_relaxation
 
 __all__ = [
     "REGISTRY",
@@ -49,10 +55,13 @@ __all__ = [
     "ConvexOptimum",
     "Escape",
     "Geometry",
+    "LowRank",
     "MarginForm",
     "MarginResidual",
     "Model",
     "Problem",
+    "PullPush",
+    "Relaxed",
     "RotationBranch",
     "SquaredErrorParts",
     "State",
@@ -63,6 +72,7 @@ __all__ = [
     "balance_residual",
     "balanced_factors",
     "balancing_decay",
+    "balancing_weights",
     "central_path_loss",
     "certificate",
     "certificate_of",
@@ -87,6 +97,7 @@ __all__ = [
     "margin_form",
     "margin_residual",
     "minimise",
+    "minority_collapse_threshold",
     "mode_thresholds",
     "mode_time",
     "mode_trajectory",
@@ -95,16 +106,23 @@ __all__ = [
     "norm_velocity",
     "normalised_margin",
     "nuclear_norm",
+    "oversampled",
     "predict",
+    "pull_and_push",
     "regularised_roots",
     "regularised_singular_values",
+    "remedies",
     "renormalised",
     "renormalised_step",
     "rescaled_descent",
     "rotation_branches",
     "saddle",
+    "seli_geometry",
+    "semidefinite_relaxation",
     "signal_to_noise",
+    "simplex_encoded_labels",
     "solve_convex_program",
+    "solve_low_rank",
     "spectral_norm",
     "squared_error_parts",
     "stationarity",

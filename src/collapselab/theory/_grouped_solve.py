@@ -1,0 +1,176 @@
+"""Solving `Grouped` programs: Newton's method for a few groups, L-BFGS for many, and what is certain of the end."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from collapselab.core.errors import NotConverged
+from collapselab.theory._grouped import Array, Grouped, Logits
+from collapselab.theory._grouped_coarse import coarser, lifted
+from collapselab.theory._grouped_dual import gap
+from collapselab.theory._grouped_newton import Factored, descend
+from collapselab.theory._grouped_products import descend_by_products
+
+# With more groups than this, second derivatives cost more than they save.
+_FEW_GROUPS = 10
+
+# With more groups than this, those of similar classes are first taken together.
+_MANY_GROUPS = 40
+
+# Columns of the factors beyond those that the coarser solution needs, and what part of the largest singular value is
+# put on columns and differences that it leaves at zero: a start there would stay there.
+_SPARE_COLUMNS, _STIRRED = 16, 1e-4
+
+# Part of the largest singular value below which another one is zero at an optimum that says so.
+_VANISHED = 1e-9
+
+Status = Literal["optimal", "stopped"]
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """Where a solver of a program ended.
+
+    Attributes:
+        logits: The logits.
+        value: The objective there; the minimum, up to `gap`, if the status is ``optimal``.
+        gap: What the value is above the minimum at most.
+        status: ``optimal``, or ``stopped`` where the gap is larger than was asked for.
+        price: The price of the nuclear norm, or the multiplier of its budget.
+        steps: Steps taken.
+    """
+
+    logits: Logits
+    value: float
+    gap: float
+    status: Status
+    price: float
+    steps: int
+
+    def require(self) -> "Solved":
+        """Insist on an optimum.
+
+        Returns:
+            Itself.
+
+        Raises:
+            NotConverged: If the solver stopped early.
+        """
+        if self.status != "optimal":
+            raise NotConverged(
+                f"the solver stopped after {self.steps} steps, at most {self.gap:.3g} above the minimum: not an optimum"
+            )
+        return self
+
+
+def solve(program: Grouped, *, tolerance: float = 1e-7, max_steps: int | None = None) -> Solved:
+    """Minimise a program.
+
+    Args:
+        program: Groups, masses, budget or price.
+        tolerance: Largest gap of an optimum, as a part of the value.
+        max_steps: Most steps; None for as many as either method may need.
+
+    Returns:
+        The end, with a rigorous gap and a status.
+    """
+    nothing = _without_logits(program, max_steps)
+    if nothing is not None:
+        return _judged(program, nothing, 0, tolerance)
+    if program.num_groups <= _FEW_GROUPS:
+        factored = Factored(program, program.num_groups - 1)
+        walk = descend(factored, factored.start(_first_size(program)), max_steps=max_steps or 200)
+        return _judged(program, walk.logits, walk.steps, tolerance)
+    return _by_products(program, tolerance, max_steps or 2000)
+
+
+def _without_logits(program: Grouped, max_steps: int | None) -> Logits | None:
+    """Logits of zero with the best bias, if a price forbids all others."""
+    if program.budget is not None:
+        return None
+    g = program.num_groups
+    at = Logits(np.zeros(g), np.zeros((g, g)), np.zeros(g))
+    if program.bias:
+        factored = Factored(program, 0)
+        at = descend(factored, np.zeros(2 * g), max_steps=max_steps or 200).logits
+    return at if program.steepest(program.slopes(at)) <= program.price else None
+
+
+def _first_size(program: Grouped) -> float:
+    """A singular value for the start: that of equal classes of the same mean weight and scale."""
+    if program.budget is not None:
+        return program.budget / float(program.sizes.sum())
+    k = float(program.sizes.sum())
+    root = 1 / float(np.sqrt(program.sizes @ program.scales**2 / k))
+    strength = min(program.price * root, 0.9 / k)
+    return root * float(np.log((1 - (k - 1) * strength) / strength))
+
+
+def _judged(program: Grouped, logits: Logits, steps: int, tolerance: float) -> Solved:
+    """The end with its gap; what has vanished is zero if that is as good."""
+    above, value = gap(program, logits), program.objective(logits)
+    exact = _cleared(program, logits)
+    cleared = gap(program, exact)
+    if cleared <= max(above, 0.1 * tolerance * value):
+        logits, above, value = exact, cleared, program.objective(exact)
+    slopes = program.slopes(logits)
+    price = program.price if program.budget is None else -program.inner(logits, slopes) / program.budget
+    return Solved(logits, value, above, "optimal" if above <= tolerance * value else "stopped", price, steps)
+
+
+def _cleared(program: Grouped, logits: Logits) -> Logits:
+    """Logits whose vanishing singular values are zero, within the budget."""
+    left, sizes, right = np.linalg.svd(logits.shared)
+    floor = _VANISHED * max(float(sizes[0]), float(np.abs(logits.differences).max()))
+    differences = np.where(np.abs(logits.differences) > floor, logits.differences, 0.0)
+    shared = (left * np.where(sizes > floor, sizes, 0.0)) @ right
+    found = Logits(differences, shared, logits.bias)
+    norm = program.norm(found)
+    if program.budget is None or norm == 0:
+        return found
+    return Logits(differences * (program.budget / norm), shared * (program.budget / norm), logits.bias)
+
+
+def _by_products(program: Grouped, tolerance: float, max_steps: int) -> Solved:
+    """Truncated Newton steps from the solution of a coarser program, with more columns until nothing is gained."""
+    start, steps = _first_factors(program, tolerance), 0
+    while True:
+        left = max_steps - steps
+        walk = descend_by_products(start.factored, start.v, max_steps=left, enough=tolerance / 2)
+        steps += walk.steps
+        end = _judged(program, walk.logits, steps, tolerance)
+        if end.status == "optimal" or start.columns == program.num_groups - 1 or steps >= max_steps:
+            return end
+        start = _factors_of(program, walk.logits, 2 * start.columns)
+
+
+class _Start(NamedTuple):
+    factored: Factored
+    v: Array
+
+    @property
+    def columns(self) -> int:
+        return self.factored.columns
+
+
+def _first_factors(program: Grouped, tolerance: float) -> _Start:
+    if program.num_groups <= _MANY_GROUPS:
+        factored = Factored(program, program.num_groups - 1)
+        return _Start(factored, factored.start(_first_size(program)))
+    coarse = coarser(program, _MANY_GROUPS)
+    found = lifted(program, coarse, solve(coarse.program, tolerance=tolerance).logits)
+    sizes = np.linalg.svd(found.shared, compute_uv=False)
+    return _factors_of(program, found, int((sizes > _VANISHED * sizes[0]).sum()) + _SPARE_COLUMNS)
+
+
+def _factors_of(program: Grouped, logits: Logits, columns: int) -> _Start:
+    """Balanced factors of logits, with a little along every unused column so that none stays unused."""
+    factored = Factored(program, min(columns, program.num_groups - 1))
+    left, sizes, right = np.linalg.svd(logits.shared)
+    r = factored.columns
+    roots = np.sqrt(np.maximum(sizes[:r], _STIRRED * sizes[0]) / 2)
+    spread = np.sqrt(np.maximum(logits.differences, _STIRRED * sizes[0]) * program.others)
+    parts = [spread, (left[:, :r] * roots).ravel(), (right[:r].T * roots).ravel()]
+    v = np.concatenate([*parts, logits.bias if program.bias else np.zeros(0)])
+    return _Start(factored, factored.retracted(v))
