@@ -7,7 +7,7 @@ from collapselab.core.errors import NotConverged
 from collapselab.theory._grouped import Grouped, Logits
 from collapselab.theory._grouped_coarse import coarser, lifted
 from collapselab.theory._grouped_dual import dual_bound, gap
-from collapselab.theory._grouped_newton import Factored
+from collapselab.theory._grouped_factors import Factored
 from collapselab.theory._grouped_products import descend_by_products
 from collapselab.theory._grouped_solve import solve
 

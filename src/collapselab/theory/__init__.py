@@ -37,6 +37,7 @@ from collapselab.theory.certificates import Certificate, certificate, certificat
 from collapselab.theory.convex_program import ConvexOptimum, solve_convex_program
 from collapselab.theory.cross_entropy import cross_entropy_lower_bound, tightest_c1
 from collapselab.theory.gradient_flow import StrongCollapseErrors, strong_collapse_errors
+from collapselab.theory.imbalance_scan import AtImbalance, imbalance_scan
 from collapselab.theory.low_rank import LowRank, solve_low_rank
 from collapselab.theory.minority_collapse import minority_collapse_threshold
 from collapselab.theory.nuclear import balance_residual, balanced_factors, balancing_decay, nuclear_norm, spectral_norm
@@ -50,6 +51,7 @@ __all__ = [
     "REGISTRY",
     "AbstractDynamics",
     "AbstractLandscape",
+    "AtImbalance",
     "BlockMatrix",
     "Certificate",
     "ConvexOptimum",
@@ -87,6 +89,7 @@ __all__ = [
     "gradient",
     "hardmax",
     "hardmax_features",
+    "imbalance_scan",
     "integrate",
     "largest_spread",
     "least_squares_head",

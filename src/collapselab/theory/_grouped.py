@@ -42,7 +42,7 @@ class Slopes(NamedTuple):
         bias: (g,) derivative by the bias.
     """
 
-    value: float
+    value: Array | float
     wrong: Array
     differences: Array
     shared: Array
@@ -55,7 +55,8 @@ class Grouped:
 
     Attributes:
         sizes: (g,) classes in each group.
-        masses: (g,) weight of each group in the mean, of sum 1 unless a threshold asks for another scale.
+        masses: (g,) weight of each group in the mean, of sum 1 unless a threshold asks for another scale; or (m, g) for
+            many programs at once.
         scales: (g,) s, what logits are divided by in Z.
         budget: Largest nuclear norm of Z; None where it has a price.
         price: What a unit of the nuclear norm costs; not used beside a budget.
@@ -121,7 +122,8 @@ class Grouped:
         Returns:
             Value and slopes.
         """
-        return self.of_probabilities(*self.probabilities(self.away(at)))
+        value, wrong = self.probabilities(self.away(at))
+        return self.of_probabilities(float(value), wrong)
 
     def away(self, at: Logits) -> Array:
         """Wrong logits minus own ones, linear in what they are made of.
@@ -136,24 +138,24 @@ class Grouped:
         found -= self.own * at.differences[:, None]
         return found + at.bias - at.bias[:, None] if self.bias else found
 
-    def probabilities(self, away: Array) -> tuple[float, Array]:
+    def probabilities(self, away: Array) -> tuple[Array, Array]:
         """Loss and probabilities of what is wrong, which keep their digits where they are small.
 
         Args:
-            away: (g, g) logit of a wrong class of each group minus the own one; rows are groups of samples.
+            away: (..., g, g) logit of a wrong class of each group minus the own one; rows are groups of samples.
 
         Returns:
-            The loss, and (g, g) the probability of all wrong classes of a group together.
+            The loss (...), and (..., g, g) the probability of all wrong classes of a group together.
         """
         away = away + self.log_many
-        top = np.maximum(away.max(1), 0.0)
-        terms = np.exp(away - top[:, None])
-        missed = terms.sum(1)
+        top = np.maximum(away.max(-1), 0.0)
+        terms = np.exp(away - top[..., None])
+        missed = terms.sum(-1)
         rest = np.exp(-top)  # the own class, 1 where it is the likeliest
         losses = top + np.log1p(missed - (1 - rest))
-        return float(self.masses @ losses), terms / (missed + rest)[:, None]
+        return (self.masses * losses).sum(-1), terms / (missed + rest)[..., None]
 
-    def of_probabilities(self, value: float, wrong: Array) -> Slopes:
+    def of_probabilities(self, value: Array | float, wrong: Array) -> Slopes:
         """Derivatives from probabilities.
 
         Args:
@@ -165,7 +167,7 @@ class Grouped:
         """
         return self.of_masses(value, wrong, self.masses[:, None] * wrong)
 
-    def of_masses(self, value: float, wrong: Array, moved: Array) -> Slopes:
+    def of_masses(self, value: Array | float, wrong: Array, moved: Array) -> Slopes:
         """What the adjoint of `away` makes of derivatives by its entries.
 
         Args:
@@ -223,7 +225,7 @@ class Grouped:
         Returns:
             The loss, and prices where there are any.
         """
-        value = self.slopes(at).value
+        value = float(self.slopes(at).value)
         if self.budget is None:
             value += self.price * self.norm(at)
         return value + 0.5 * self.decay_bias * float(self.sizes @ at.bias**2)

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collapselab.theory._grouped import Array, Slopes
+from collapselab.theory._grouped import Array, Logits, Slopes
 from collapselab.theory._grouped_dual import gap
-from collapselab.theory._grouped_newton import Factored, Point, Walk
+from collapselab.theory._grouped_factors import Factored, Point
 
 # Expected decrease, as a part of the value, that rounding may hide, and how many such steps are taken.
 _UNSEEN, _MOST_UNSEEN = 1e-13, 4
@@ -19,16 +19,28 @@ _DONE, _CLOSE = 1e-14, 1e-3
 _ACCURACY, _MOST_PRODUCTS = 0.1, 250
 
 
+class Course(NamedTuple):
+    """Where the method ended.
+
+    Attributes:
+        logits: What the last factors stand for.
+        steps: Steps taken.
+    """
+
+    logits: Logits
+    steps: int
+
+
 class _Model(NamedTuple):
     """The quadratic model of the objective at a point."""
 
     point: Point
     slopes: Slopes
     slope: Array
-    price: float
+    price: Array | float
 
 
-def descend_by_products(factored: Factored, start: Array, *, max_steps: int, enough: float = 0.0) -> Walk:
+def descend_by_products(factored: Factored, start: Array, *, max_steps: int, enough: float = 0.0) -> Course:
     """Steps of a trust region, each from conjugate gradients (Steihaug).
 
     Args:
@@ -45,14 +57,14 @@ def descend_by_products(factored: Factored, start: Array, *, max_steps: int, eno
     for step in range(max_steps):
         flat = _length(here.slope) * _length(here.point.v) / abs(here.point.value)
         if flat <= _DONE or unseen == _MOST_UNSEEN or (flat <= _CLOSE and _near(factored, here, enough)):
-            return Walk(here.point.v, factored.logits(here.point.v), step)
+            return Course(factored.logits(here.point.v), step)
         move, expected = _step(factored, here, radius)
         found = factored.retracted(here.point.v + move)
         there = _model(factored, found)
         gained = (here.point.value - there.point.value) / expected if expected > 0 else 0.0
         hidden = expected <= _UNSEEN * abs(here.point.value)
         if hidden and _length(there.slope) >= _length(here.slope):
-            return Walk(here.point.v, factored.logits(here.point.v), step)
+            return Course(factored.logits(here.point.v), step)
         unseen += hidden
         if gained > 0.75 or hidden:
             radius = max(radius, 2 * _length(move))
@@ -60,11 +72,11 @@ def descend_by_products(factored: Factored, start: Array, *, max_steps: int, eno
             radius = 0.25 * _length(move)
         if gained > 0.05 or hidden:
             here = there
-    return Walk(here.point.v, factored.logits(here.point.v), max_steps)
+    return Course(factored.logits(here.point.v), max_steps)
 
 
 def _near(factored: Factored, here: _Model, enough: float) -> bool:
-    return gap(factored.program, factored.logits(here.point.v)) <= enough * here.point.value
+    return gap(factored.program, factored.logits(here.point.v)) <= enough * float(here.point.value)
 
 
 def _model(factored: Factored, v: Array) -> _Model:

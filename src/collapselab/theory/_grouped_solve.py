@@ -1,6 +1,6 @@
 """Solving `Grouped` programs: Newton's method for a few groups, L-BFGS for many, and what is certain of the end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,11 +9,15 @@ from collapselab.core.errors import NotConverged
 from collapselab.theory._grouped import Array, Grouped, Logits
 from collapselab.theory._grouped_coarse import coarser, lifted
 from collapselab.theory._grouped_dual import gap
-from collapselab.theory._grouped_newton import Factored, descend
+from collapselab.theory._grouped_factors import Factored
+from collapselab.theory._grouped_newton import descend
 from collapselab.theory._grouped_products import descend_by_products
 
 # With more groups than this, second derivatives cost more than they save.
 _FEW_GROUPS = 10
+
+# Most steps of Newton's method, which takes about ten.
+_MOST_STEPS = 200
 
 # With more groups than this, those of similar classes are first taken together.
 _MANY_GROUPS = 40
@@ -79,10 +83,34 @@ def solve(program: Grouped, *, tolerance: float = 1e-7, max_steps: int | None = 
     if nothing is not None:
         return _judged(program, nothing, 0, tolerance)
     if program.num_groups <= _FEW_GROUPS:
-        factored = Factored(program, program.num_groups - 1)
-        walk = descend(factored, factored.start(_first_size(program)), max_steps=max_steps or 200)
-        return _judged(program, walk.logits, walk.steps, tolerance)
+        return _by_newton(program, 1, tolerance, max_steps)[0]
     return _by_products(program, tolerance, max_steps or 2000)
+
+
+def solve_together(program: Grouped, *, tolerance: float = 1e-7) -> list[Solved]:
+    """Minimise programs of the same few groups and one budget that differ in their masses, all at once.
+
+    Args:
+        program: Groups, a budget, and masses (m, g).
+        tolerance: Largest gap of an optimum, as a part of the value.
+
+    Returns:
+        The end of each.
+    """
+    if program.num_groups > _FEW_GROUPS:
+        return [solve(replace(program, masses=masses), tolerance=tolerance) for masses in program.masses]
+    return _by_newton(program, len(program.masses), tolerance, None)
+
+
+def _by_newton(program: Grouped, many: int, tolerance: float, max_steps: int | None) -> list[Solved]:
+    factored = Factored(program, program.num_groups - 1)
+    starts = np.repeat(factored.start(_first_size(program))[None], many, 0)
+    walk = descend(factored, starts, max_steps=max_steps or _MOST_STEPS)
+    singles = [program] if program.masses.ndim == 1 else [replace(program, masses=row) for row in program.masses]
+    return [
+        _judged(single, factored.logits(v), int(steps), tolerance)
+        for single, v, steps in zip(singles, walk.v, walk.steps, strict=True)
+    ]
 
 
 def _without_logits(program: Grouped, max_steps: int | None) -> Logits | None:
@@ -93,7 +121,7 @@ def _without_logits(program: Grouped, max_steps: int | None) -> Logits | None:
     at = Logits(np.zeros(g), np.zeros((g, g)), np.zeros(g))
     if program.bias:
         factored = Factored(program, 0)
-        at = descend(factored, np.zeros(2 * g), max_steps=max_steps or 200).logits
+        at = factored.logits(descend(factored, np.zeros((1, 2 * g)), max_steps=max_steps or _MOST_STEPS).v[0])
     return at if program.steepest(program.slopes(at)) <= program.price else None
 
 
@@ -111,18 +139,20 @@ def _judged(program: Grouped, logits: Logits, steps: int, tolerance: float) -> S
     """The end with its gap; what has vanished is zero if that is as good."""
     above, value = gap(program, logits), program.objective(logits)
     exact = _cleared(program, logits)
-    cleared = gap(program, exact)
-    if cleared <= max(above, 0.1 * tolerance * value):
+    if exact is not None and (cleared := gap(program, exact)) <= max(above, 0.1 * tolerance * value):
         logits, above, value = exact, cleared, program.objective(exact)
     slopes = program.slopes(logits)
     price = program.price if program.budget is None else -program.inner(logits, slopes) / program.budget
     return Solved(logits, value, above, "optimal" if above <= tolerance * value else "stopped", price, steps)
 
 
-def _cleared(program: Grouped, logits: Logits) -> Logits:
-    """Logits whose vanishing singular values are zero, within the budget."""
+def _cleared(program: Grouped, logits: Logits) -> Logits | None:
+    """Logits whose vanishing singular values are zero, within the budget; None if none vanishes."""
     left, sizes, right = np.linalg.svd(logits.shared)
     floor = _VANISHED * max(float(sizes[0]), float(np.abs(logits.differences).max()))
+    # The last of B is always zero.
+    if (np.abs(logits.differences)[program.others > 0] > floor).all() and (sizes[:-1] > floor).all():
+        return None
     differences = np.where(np.abs(logits.differences) > floor, logits.differences, 0.0)
     shared = (left * np.where(sizes > floor, sizes, 0.0)) @ right
     found = Logits(differences, shared, logits.bias)

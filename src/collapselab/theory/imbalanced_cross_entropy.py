@@ -14,7 +14,8 @@ from torch.nn import functional
 from collapselab.core.errors import InputError
 from collapselab.theory._geometry import Geometry
 from collapselab.theory._grouped import Grouped, Logits
-from collapselab.theory._grouped_newton import Factored, descend
+from collapselab.theory._grouped_factors import Factored
+from collapselab.theory._grouped_newton import descend
 from collapselab.theory._grouped_solve import solve
 from collapselab.theory._imbalanced import Groups, Solution, refuse_few_features
 from collapselab.theory._model import UnconstrainedLandscape, model
@@ -185,6 +186,8 @@ class ImbalancedCrossEntropy(UnconstrainedLandscape):
 def _slope_at_zero(program: Grouped) -> float:
     """Spectral norm of the gradient where logits are zero and the bias is best."""
     g = program.num_groups
-    if not program.bias:
-        return program.steepest(program.slopes(Logits(np.zeros(g), np.zeros((g, g)), np.zeros(g))))
-    return program.steepest(program.slopes(descend(Factored(program, 0), np.zeros(2 * g), max_steps=200).logits))
+    at = Logits(np.zeros(g), np.zeros((g, g)), np.zeros(g))
+    if program.bias:
+        factored = Factored(program, 0)
+        at = factored.logits(descend(factored, np.zeros((1, 2 * g)), max_steps=200).v[0])
+    return program.steepest(program.slopes(at))
