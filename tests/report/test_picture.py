@@ -189,6 +189,39 @@ def test_arms_in_one_place_have_a_median(tmp_path):
     assert line["y"] == pytest.approx([statistics.median(values[:3]), statistics.median(values[3:])], rel=1e-4)
 
 
+def test_intervals_are_those_of_the_verdict(tmp_path):
+    """Means with bars; trails stand apart in the picture, not in the numbers."""
+    arms = [
+        arm.model_copy(update={"name": f"{arm.name}-{seed}", "settings": {**arm.settings, "seed": seed}})
+        for arm in (RATIOS[0], RATIOS[1], RATIOS[3])
+        for seed in range(3)
+    ]
+    verdict = VERDICT.model_copy(update={"figures": {"half_none_1": 0.25}})
+    chart = AGAINST.model_copy(update={"half_width": "half"})
+    path = write_arms(tmp_path / "run", arms, epochs=(300,), chart=chart, verdict=verdict)
+    panel = shown(path).panels["claim"]
+    line, points, other, _ = panel.figure["data"]
+    values = [8 / 301**1.3 * 1.3**at for at in range(3)]
+    assert line["y"][0] == pytest.approx(statistics.fmean(values), rel=1e-4)
+    assert line["error_y"]["array"] == pytest.approx([0.25, 0.0])
+    assert line["x"][0] == points["x"][0] < 1 < other["x"][0]
+    assert "error_y" not in other
+    assert "bars are their 95 % confidence intervals" in panel.caption
+
+
+def test_courses_along_a_number_of_their_rows(tmp_path):
+    chart = AGAINST.model_copy(update={"over": "effective_rank", "every": True, "log_x": False, "mark": "ratio"})
+    arms = [RATIOS[0].model_copy(update={"settings": {"remedy": "none", "ratio": 9.5}})]
+    section = shown(write_arms(tmp_path / "run", arms, epochs=(0, 1, 8), chart=chart))
+    line, points = section.panels["claim"].figure["data"]
+    ranks = [9 + 1 / (1 + epoch) ** 1.3 for epoch in (8, 1, 0)]
+    assert line["x"] == pytest.approx(ranks)
+    assert line["y"] == pytest.approx([8 * (rank - 9) for rank in ranks], rel=1e-4)
+    assert points["x"] == [9.5]
+    assert points["y"] == pytest.approx([4.0], rel=1e-4)  # the courses are straight in these numbers
+    assert section.words["rows"][0][1][1] == "9.5"
+
+
 def test_one_line_without_by(tmp_path):
     chart = Against(metric="error", over="ratio", split="test")
     section = shown(write_arms(tmp_path / "run", RATIOS[::3], epochs=(1,), chart=chart))

@@ -43,8 +43,10 @@ def declared(
     family: str,
     at_collapse: float | None = 0.0,
     unit: str = "1",
+    lower: float = 0.0,
+    upper: float | None = None,
 ) -> Declaration:
-    """What a recipe says of a non-negative number that is no registered metric.
+    """What a recipe says of a number that is no registered metric, by default a non-negative one.
 
     Args:
         name: Its key.
@@ -55,6 +57,8 @@ def declared(
         family: Heading it stands under, in snake_case.
         at_collapse: Its limit at full collapse.
         unit: ``1`` for a pure number.
+        lower: Smallest possible value.
+        upper: Largest possible value; None if unbounded.
 
     Returns:
         The declaration.
@@ -66,8 +70,8 @@ def declared(
         symbol=symbol,
         unit=unit,
         at_collapse=at_collapse,
-        lower=0.0,
-        upper=None,
+        lower=lower,
+        upper=upper,
         family=family,
         source=source,
     )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ class Case:
         epochs: Epochs of its plan.
         title: A few words for a legend; the name by default.
         settings: What distinguishes it from the others, by name, as JSON can hold it.
+        extra: Gives further numbers of the features that the classifier sees, each with its declaration.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Case:
     epochs: int
     title: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    extra: Extras | None = None
 
     @property
     def arm(self) -> Arm:
@@ -156,7 +158,8 @@ class Probe:
             if training.plan.epochs != case.epochs:
                 raise InputError(f"arm {case.name} must have {case.epochs} epochs, got {training.plan.epochs}")
             later = sum(other.epochs for other in cases[place + 1 :])
-            yield from _watched(training, view, self._course(case.name, ended, later=later))
+            own = replace(view, places=replace(view.places, extra=case.extra))
+            yield from _watched(training, own, self._course(case.name, ended, later=later))
             del training  # before the next one is made: two networks and their data may not fit
 
     def _course(self, arm: str, ended: dict[str, int], *, later: int = 0) -> "_Course":

@@ -256,13 +256,13 @@ class Reference(Record):
 
 
 class Against(Record):
-    """A picture of a claim: what each arm ended with, against a number among its settings.
+    """A picture of a claim: what each arm ended with, or all its rows, against a number.
 
     Attributes:
         kind: Which picture.
         metric: Key of a metric; ``accuracy``, ``error`` or ``loss`` of a row will do as well.
         split: Which data.
-        over: Setting of the arms that the horizontal axis shows.
+        over: Setting of the arms that the horizontal axis shows; with `every`, a number of their rows.
         by: Setting with one line a value; None for a single line.
         log_x: Whether the horizontal axis is logarithmic.
         references: Lines to read the values against.
@@ -271,6 +271,12 @@ class Against(Record):
         powers: Exponents of power laws predicted for small values of the setting, by key of a metric: drawn through the
             first value of its first line where both axes are logarithmic.
         title: Name of the vertical axis; that of the metric by default.
+        half_width: Figures of the verdict with half the widths of confidence intervals of the means of `metric` where
+            several arms share a place: this name, the value of `by` and the place, joined by ``_``; empty for none.
+        confidence: What the intervals are, in a few words.
+        every: Whether all rows of an arm are drawn, as a line, and not its last one alone.
+        mark: With `every`, a setting of the arms with the place on the axis at which each line bears a mark; empty for
+            none. `words` say what it is.
     """
 
     kind: Literal["against"] = "against"
@@ -284,6 +290,10 @@ class Against(Record):
     beside: tuple[str, ...] = ()
     powers: dict[str, float] = Field(default_factory=dict)
     title: str = ""
+    half_width: str = ""
+    confidence: str = "95 % confidence intervals"
+    every: bool = False
+    mark: str = ""
 
 
 class Paired(Record):

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from collapselab.records import Reference
@@ -19,6 +19,9 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 # Ticks closer than this part of the axis would run into each other.
 _TICK_ROOM = 0.045
 
+# Part of the axis by which trails with intervals stand apart.
+_APART = 0.012
+
 
 def against_figure(
     found: Endings,
@@ -28,8 +31,11 @@ def against_figure(
     log_x: bool = False,
     references: Sequence[Reference] = (),
     powers: Mapping[str, float] | None = None,
+    every: bool = False,
 ) -> Figure:
     """Values along a number, one line and one marker a trail; a cross at the foot where a value is undefined.
+
+    Trails with intervals stand a little apart, so that they do not hide each other.
 
     Args:
         found: Trails with at least one value.
@@ -38,15 +44,20 @@ def against_figure(
         log_x: Whether that is logarithmic.
         references: Lines to read the values against.
         powers: Exponents of power laws through the first values of metrics, by key.
+        every: Whether the trails are courses, drawn as lines with markers at their marks alone.
 
     Returns:
         A figure.
     """
-    scale = scale_with(found.values, references)
+    ends = [span.mean + side * span.half for trail in found.trails for span in trail.spans for side in (-1, 1)]
+    scale = scale_with([*found.values, *ends], references)
     traces: list[dict[str, Any]] = []
-    for at, trail in enumerate(found.trails):
-        traces += _trail_traces(trail, scale, at, across)
     places = sorted({point.at for trail in found.trails for point in trail.points})
+    shifts = _shifts(found.trails, places, log_x=log_x)
+    for at, (trail, shift) in enumerate(zip(found.trails, shifts, strict=True)):
+        traces += (
+            _course_traces(trail, scale, at, log_x=log_x) if every else _trail_traces(trail, scale, at, across, shift)
+        )
     if log_x and scale.logarithmic:
         traces += power_lines(found.trails, powers or {})
     shapes, notes = reference_marks(references, scale)
@@ -54,7 +65,7 @@ def against_figure(
     return {
         "data": traces,
         "layout": layout(
-            xaxis=axis(title={"text": in_plot(across)}, **_number_axis(places, log_x=log_x)),
+            xaxis=axis(title={"text": in_plot(across)}, **_number_axis(places, log_x=log_x, every=every)),
             yaxis=axis(title={"text": wrapped(title)}, **scale.axis),
             shapes=shapes,
             annotations=notes,
@@ -156,31 +167,96 @@ def course_figure(lines: Sequence[Line], *, title: str, references: Sequence[Ref
     return figure
 
 
-def _trail_traces(trail: Trail, scale: Scale, at: int, across: str) -> list[dict[str, Any]]:
-    """Markers for all values; the line goes through medians where several share a place, and breaks at a gap."""
+def _trail_traces(
+    trail: Trail, scale: Scale, at: int, across: str, shift: Callable[[float], float]
+) -> list[dict[str, Any]]:
+    """Markers for all values; the line goes through medians, or means with intervals, and breaks at a gap."""
     there = [point for point in trail.points if point.value is not None]
     levels: dict[float, list[float]] = {}
     for point in trail.points:
         levels.setdefault(point.at, []).extend(() if point.value is None else (point.value,))
-    line = {
-        "type": "scatter",
-        "mode": "lines",
-        "name": in_plot(trail.name),
-        "x": list(levels),
-        "y": [significant(scale.place(statistics.median(own))) if own else None for own in levels.values()],
+    means = {span.at: span.mean for span in trail.spans}
+    middles = {place: means.get(place, statistics.median(own) if own else None) for place, own in levels.items()}
+    line = _line(trail, at) | {
+        "x": [shift(place) for place in middles],
+        "y": [None if middle is None else significant(scale.place(middle)) for middle in middles.values()],
         "connectgaps": False,
-        "hoverinfo": "skip",
-        "line": {"color": series_colour(at), "width": 2, "dash": _DASHES[at // NUM_SERIES_COLOURS % len(_DASHES)]},
     }
+    dots = markers(at, trail.name)
+    if trail.spans:
+        line["error_y"] = _bars(trail, scale, list(middles)) | {"color": series_colour(at)}
+        dots["marker"] |= {"size": 6, "opacity": 0.45}
     return [
         line,
-        markers(at, trail.name)
+        dots
         | {
-            "x": [point.at for point in there],
+            "x": [shift(point.at) for point in there],
             "y": [significant(scale.place(point.value or 0.0)) for point in there],
             "text": [f"{in_plot(across)} {number(point.at)}: {number(point.value, 4)}" for point in there],
         },
     ]
+
+
+def _line(trail: Trail, at: int) -> dict[str, Any]:
+    """A trace of a line without its points."""
+    dash = _DASHES[at // NUM_SERIES_COLOURS % len(_DASHES)]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": in_plot(trail.name),
+        "hoverinfo": "skip",
+        "line": {"color": series_colour(at), "width": 2, "dash": dash},
+    }
+
+
+def _bars(trail: Trail, scale: Scale, places: Sequence[float]) -> dict[str, Any]:
+    """Bars from end to end of the intervals."""
+    spans = {span.at: span for span in trail.spans}
+    up, down = [], []
+    for place in places:
+        span = spans.get(place)
+        middle = 0.0 if span is None else scale.place(span.mean)
+        up.append(0.0 if span is None else significant(scale.place(span.mean + span.half) - middle))
+        down.append(0.0 if span is None else significant(middle - scale.place(span.mean - span.half)))
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 2, "width": 5}
+
+
+def _course_traces(trail: Trail, scale: Scale, at: int, *, log_x: bool) -> list[dict[str, Any]]:
+    """A line through all points, with the marker of the trail at its marks."""
+    there = [point for point in trail.points if point.value is not None]
+    x, y = [point.at for point in there], [scale.place(point.value or 0.0) for point in there]
+    marks = [mark for mark in trail.marks if there and x[0] <= mark <= x[-1]]
+    return [
+        _line(trail, at) | {"x": x, "y": [significant(value) for value in y], "hoverinfo": "x+y+name"},
+        markers(at, trail.name)
+        | {
+            "x": marks,
+            "y": [significant(_between(mark, x, y, log_x=log_x)) for mark in marks],
+            "text": [number(mark, 5) for mark in marks],
+        },
+    ]
+
+
+def _between(at: float, x: Sequence[float], y: Sequence[float], *, log_x: bool) -> float:
+    """The height of a line at a place."""
+    after = next(i for i, place in enumerate(x) if place >= at)
+    if after == 0 or x[after] == at:
+        return y[after]
+    ends = (at, x[after - 1], x[after])
+    here, left, right = (math.log(one) for one in ends) if log_x else ends
+    return y[after - 1] + (y[after] - y[after - 1]) * (here - left) / (right - left)
+
+
+def _shifts(trails: Sequence[Trail], places: Sequence[float], *, log_x: bool) -> list[Callable[[float], float]]:
+    """How far each trail stands beside its places: nothing, unless there are intervals."""
+    if not any(trail.spans for trail in trails):
+        return [lambda place: place] * len(trails)
+    ends = [math.log(place) for place in (places[0], places[-1])] if log_x else [places[0], places[-1]]
+    step = _APART * ((ends[1] - ends[0]) or 1.0)
+    offsets = [step * (at - (len(trails) - 1) / 2) for at in range(len(trails))]
+    if log_x:
+        return [lambda place, by=by: significant(place * math.exp(by)) for by in offsets]
+    return [lambda place, by=by: significant(place + by) for by in offsets]
 
 
 def _curve(trail: Trail, split: str, unit: Unit) -> Curve:
@@ -188,8 +264,11 @@ def _curve(trail: Trail, split: str, unit: Unit) -> Curve:
     return Curve(split, tuple(int(point.at) for point in there), trail.values, unit)
 
 
-def _number_axis(places: Sequence[float], *, log_x: bool) -> dict[str, Any]:
-    """An axis with ticks at the very numbers that were tried."""
+def _number_axis(places: Sequence[float], *, log_x: bool, every: bool = False) -> dict[str, Any]:
+    """An axis with ticks at the very numbers that were tried, unless they are those of a course."""
+    if every:
+        ends = [math.log10(place) for place in (places[0], places[-1])] if log_x else [places[0], places[-1]]
+        return {"type": "log", "dtick": 1, "range": ends} if log_x else {"type": "linear", "range": ends}
     at = [math.log10(place) for place in places] if log_x else list(places)
     span = at[-1] - at[0]
     room = 0.06 * span or 0.5

@@ -1,6 +1,7 @@
 """What a picture of a claim is drawn from: values that trainings ended with, and the reasons where there are none."""
 
 import json
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,15 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A mean of the values at a place, and half the width of its interval."""
+
+    at: float
+    mean: float
+    half: float
+
+
+@dataclass(frozen=True)
 class Trail:
     """Points that belong together.
 
@@ -29,11 +39,15 @@ class Trail:
         name: For the legend.
         points: In ascending order of their places.
         metric: What they are values of, where that differs between trails.
+        spans: Means with intervals, where the verdict has them.
+        marks: Places on the axis at which the line bears a mark.
     """
 
     name: str
     points: tuple[Point, ...]
     metric: str = ""
+    spans: tuple[Span, ...] = ()
+    marks: tuple[float, ...] = ()
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -97,24 +111,24 @@ def ending(view: View, split: str, metric: str) -> tuple[float | None, str]:
 
 
 def endings_against(view: View, chart: Against) -> Endings:
-    """The arms along a setting.
+    """The arms, or their rows, along a number.
 
     Args:
         view: A run with arms.
-        chart: Says which setting.
+        chart: Says which number.
 
     Returns:
         One trail a value of `chart.by`; arms that differ in other settings alone share a place.
     """
     trails: list[Trail] = []
     gaps = _not_begun(view)
-    placed: list[tuple[View, float]] = []
+    placed: list[_Placed] = []
     for arm in view.arms:
-        at = settings_of(arm).get(chart.over)
-        if isinstance(at, bool) or not isinstance(at, (int, float)) or (chart.log_x and at <= 0):
-            gaps.append(f"{arm.title}: its {chart.over} is {plain(at)}, which has no place on the axis")
-        else:
-            placed.append((arm, float(at)))
+        for row, at in _places(arm, chart):
+            if isinstance(at, bool) or not isinstance(at, (int, float)) or (chart.log_x and at <= 0):
+                gaps.append(f"{arm.title}: its {chart.over} is {plain(at)}, which has no place on the axis")
+            else:
+                placed.append((arm, row, float(at)))
     for metric in (chart.metric, *chart.beside):
         found, why = _trails_against(view, chart, metric, placed)
         trails += found
@@ -122,25 +136,57 @@ def endings_against(view: View, chart: Against) -> Endings:
     return Endings(tuple(trails), gaps=tuple(gaps))
 
 
+_Placed = tuple[View, Observation | None, float]
+"""An arm, a row of it if there is one, and its place on the axis."""
+
+
+def _places(arm: View, chart: Against) -> list[tuple[Observation | None, object]]:
+    """The rows of an arm that are drawn, each with what should be its place."""
+    rows = [row for row in arm.rows if row.split == chart.split]
+    if chart.every:
+        return [(row, reading(row, chart.over)[0]) for row in rows]
+    return [(rows[-1] if rows else None, settings_of(arm).get(chart.over))]
+
+
 def _trails_against(
-    view: View, chart: Against, metric: str, placed: Sequence[tuple[View, float]]
+    view: View, chart: Against, metric: str, placed: Sequence[_Placed]
 ) -> tuple[list[Trail], list[str]]:
     """The lines of one metric, and why some of its values are missing."""
     found: dict[str, list[Point]] = {}
     names: dict[str, str] = {}
+    marks: dict[str, dict[float, None]] = {}
     gaps: list[str] = []
-    for arm, at in placed:
-        value, why = ending(arm, chart.split, metric)
+    for arm, row, at in placed:
+        value, why = (None, f"nothing was measured on {chart.split}") if row is None else reading(row, metric)
         own = None if chart.by is None else settings_of(arm).get(chart.by)
         names[_key(own)] = chart.words.get(plain(own), plain(own)) if chart.by is not None else "all arms"
         found.setdefault(_key(own), []).append(Point(at, value, why))
+        mark = settings_of(arm).get(chart.mark)
+        marks.setdefault(_key(own), {}).update({mark: None} if isinstance(mark, (int, float)) else {})
         gaps += [f"{arm.title}: {why}"] if value is None else []
     if chart.beside:
         declared = view.declarations.get(metric)
         label = metric if declared is None else declared.label
         names = {key: label if chart.by is None else f"{label}, {name}" for key, name in names.items()}
-    trails = [Trail(names[key], tuple(sorted(own, key=lambda p: p.at)), metric) for key, own in found.items()]
+    trails = []
+    for key, own in found.items():
+        points = tuple(sorted(own, key=lambda p: p.at))
+        spans = _spans(view, chart, key, points) if metric == chart.metric else ()
+        trails.append(Trail(names[key], points, metric, spans, tuple(marks[key])))
     return trails, gaps
+
+
+def _spans(view: View, chart: Against, key: str, points: Sequence[Point]) -> tuple[Span, ...]:
+    """Means with the intervals that the verdict has of them: the page computes no statistics of its own."""
+    figures = {} if view.run is None or view.run.verdict is None else view.run.verdict.figures
+    by = [] if chart.by is None else [plain(json.loads(key))]
+    found = []
+    for at in dict.fromkeys(point.at for point in points) if chart.half_width else ():
+        half = figures.get("_".join([chart.half_width, *by, f"{at:g}"]))
+        values = [point.value for point in points if point.at == at and point.value is not None]
+        if values and isinstance(half, (int, float)):
+            found.append(Span(at, statistics.fmean(values), float(half)))
+    return tuple(found)
 
 
 def endings_paired(view: View, chart: Paired) -> Endings:

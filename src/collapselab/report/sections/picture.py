@@ -55,15 +55,6 @@ def picture(view: View) -> Section | None:
 def _against(view: View, chart: Against) -> tuple[dict[str, Panel], Words]:
     found = endings_against(view, chart)
     title, across = chart.title or _title(view, chart), chart.words.get(chart.over, chart.over)
-    said = "; ".join(
-        f"{trail.name}: {', '.join(f'{number(p.value)} at {number(p.at)}' for p in trail.points)}"
-        for trail in found.trails
-    )
-    read = ", ".join(f"{number(one.value)} ({one.label})" for one in chart.references)
-    caption = f"Last measured value of every training.{f' Dashed lines: {read}.' if read else ''}"
-    if chart.powers:
-        exponents = " and ".join(number(power) for power in dict.fromkeys(chart.powers.values()))
-        caption += f" Dotted: the powers {exponents} of the {across}, through the first values, as predicted."
     panels = {}
     if found.values:
         figure = against_figure(
@@ -73,11 +64,51 @@ def _against(view: View, chart: Against) -> tuple[dict[str, Panel], Words]:
             log_x=chart.log_x,
             references=chart.references,
             powers=chart.powers,
+            every=chart.every,
         )
-        panels["claim"] = Panel(figure, f"{title} against {across}. {said}.", caption, "square")
+        said = "; ".join(f"{trail.name}: {_said(trail, chart)}" for trail in found.trails)
+        panels["claim"] = Panel(figure, f"{title} against {across}. {said}.", _caption(chart, found, across), "square")
+    if chart.every:
+        rows = [(trail.name, [_ranging(trail), *([_marks(trail)] if chart.mark else [])]) for trail in found.trails]
+        heads = ["line", "first and last", *([chart.words.get(chart.mark, chart.mark)] if chart.mark else [])]
+        return panels, _words(found, caption=f"{title} against {across}", heads=heads, rows=rows)
     places = sorted({point.at for trail in found.trails for point in trail.points})
     rows = [(number(at), [_cell(trail, at) for trail in found.trails]) for at in places]
     return panels, _words(found, caption=f"{title} at the end", heads=[across, *_names(found)], rows=rows)
+
+
+def _caption(chart: Against, found: Endings, across: str) -> str:
+    """What the marks of the picture are."""
+    read = ", ".join(f"{number(one.value)} ({one.label})" for one in chart.references)
+    caption = "All measured values." if chart.every else "Last measured value of every training."
+    if any(trail.marks for trail in found.trails):
+        caption += f" Markers: {chart.words.get(chart.mark, chart.mark)}."
+    if any(trail.spans for trail in found.trails):
+        caption += f" Lines go through means; bars are their {chart.confidence}, from the verdict."
+    if read:
+        caption += f" Dashed lines: {read}."
+    if chart.powers:
+        exponents = " and ".join(number(power) for power in dict.fromkeys(chart.powers.values()))
+        caption += f" Dotted: the powers {exponents} of the {across}, through the first values, as predicted."
+    return caption
+
+
+def _said(trail: Trail, chart: Against) -> str:
+    """A trail in words: every value, or of a course its ends and marks."""
+    if not chart.every:
+        return ", ".join(f"{number(p.value)} at {number(p.at)}" for p in trail.points)
+    marked = f", {chart.words.get(chart.mark, chart.mark)} {_marks(trail)}" if trail.marks else ""
+    return f"{_ranging(trail)}{marked}"
+
+
+def _ranging(trail: Trail) -> str:
+    """The ends of a course."""
+    there = [point for point in trail.points if point.value is not None]
+    return " to ".join(f"{number(p.value, 4)} at {number(p.at)}" for p in (there[0], there[-1])) if there else "–"
+
+
+def _marks(trail: Trail) -> str:
+    return ", ".join(number(mark, 5) for mark in trail.marks) or "–"
 
 
 def _paired(view: View, chart: Paired) -> tuple[dict[str, Panel], Words]:
