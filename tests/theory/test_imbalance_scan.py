@@ -7,12 +7,12 @@ from collapselab.theory import LayerPeeled, imbalance_scan, minority_collapse_th
 
 
 def test_the_scan_is_the_model_at_each_imbalance() -> None:
-    ratios = [10 ** (i / 10) for i in range(41)]
+    ratios, threshold = [10 ** (i / 10) for i in range(41)], minority_collapse_threshold(5, 5, 5.0)
     for at in imbalance_scan(5, 5, ratios, 2.5, 2.0):
         one = LayerPeeled((1,) * 10, 10, 2.0, 2.5, (at.imbalance,) * 5 + (1.0,) * 5)
         assert at.minimum == pytest.approx(one.minimum, rel=1e-12)
         assert at.gap < 1e-11
-        assert at.merged == (at.imbalance > minority_collapse_threshold(5, 5, 5.0))
+        assert at.merged == (at.imbalance > threshold)
         if at.imbalance > 1:  # equal classes are one group there
             expected = one.geometry()
             assert at.cosine(1, 1) == pytest.approx(expected.weights.cosines().between[1][1], abs=1e-9)
