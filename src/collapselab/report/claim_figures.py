@@ -61,7 +61,8 @@ def against_figure(
     if log_x and scale.logarithmic:
         traces += power_lines(found.trails, powers or {})
     shapes, notes = reference_marks(references, scale)
-    notes += crosses([p for trail in found.trails for p in trail.points], log_x=log_x)
+    if not every:
+        notes += crosses([p for trail in found.trails for p in trail.points], log_x=log_x)
     return {
         "data": traces,
         "layout": layout(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from collapselab.records import Against, NullBand, Observation, Paired
 from collapselab.report.arms import settings_of
 from collapselab.report.view import View
-from collapselab.report.words import plain
+from collapselab.report.words import number, plain
 
 _OF_ROWS = ("accuracy", "error", "loss")
 
@@ -163,7 +163,8 @@ def _trails_against(
         found.setdefault(_key(own), []).append(Point(at, value, why))
         mark = settings_of(arm).get(chart.mark)
         marks.setdefault(_key(own), {}).update({mark: None} if isinstance(mark, (int, float)) else {})
-        gaps += [f"{arm.title}: {why}"] if value is None else []
+        gaps += [f"{arm.title}: {why}"] if value is None and not chart.every else []
+    gaps += _gaps_of_courses(chart, metric, placed) if chart.every else []
     if chart.beside:
         declared = view.declarations.get(metric)
         label = metric if declared is None else declared.label
@@ -174,6 +175,20 @@ def _trails_against(
         spans = _spans(view, chart, key, points) if metric == chart.metric else ()
         trails.append(Trail(names[key], points, metric, spans, tuple(marks[key])))
     return trails, gaps
+
+
+def _gaps_of_courses(chart: Against, metric: str, placed: Sequence[_Placed]) -> list[str]:
+    """One sentence an arm and reason: a course can be without a value for a long way."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for arm, row, at in placed:
+        value, why = (None, "") if row is None else reading(row, metric)
+        if value is None:
+            found.setdefault((arm.title, why), []).append(at)
+    across = chart.words.get(chart.over, chart.over)
+    return [
+        f"{title}: {why}, at {len(at)} places from {across} {number(min(at))} to {number(max(at))}"
+        for (title, why), at in found.items()
+    ]
 
 
 def _spans(view: View, chart: Against, key: str, points: Sequence[Point]) -> tuple[Span, ...]:
