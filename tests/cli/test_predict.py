@@ -227,7 +227,7 @@ CE = ("--loss", "cross_entropy", *FOUR)
     ("arguments", "message"),
     [
         (["--classes", "4"], "--loss must be given (--beside RUN takes it from a run), got nothing"),
-        ([*CE], "--decay-head must be given (--beside RUN takes it from a run), got nothing"),
+        ([*CE], "--decay-head must be given, or both budgets (--beside RUN takes it from a run), got nothing"),
         ([*CE, "--decay-head", "1"], "--decay-features must be given (--beside RUN fits it to a run), got nothing"),
         (["--loss", "cross_entropi", *FOUR, *DECAYS], "did you mean 'cross_entropy'?"),
         (
@@ -242,7 +242,7 @@ CE = ("--loss", "cross_entropy", *FOUR)
         ([*CE, "--decay-head", "nan", "--decay-features", "1"], "--decay-head: expected a finite number, got nan"),
         ([*CE, "--decay-head", "-1", "--decay-features", "1"], "decay_head must be a finite number of at least 0"),
         (
-            ["--loss", "cross_entropy", "--counts", "4,4,5", *DECAYS],
+            ["--loss", "focal", "--counts", "4,4,5", *DECAYS],
             "classes must have one size here",
         ),
         (["--loss", "mse", "--counts", "4,x", *DECAYS], "--counts: expected whole numbers with commas between them"),

@@ -1,5 +1,6 @@
 """One prediction as text for people."""
 
+from collapselab.cli._imbalanced import imbalance_text
 from collapselab.cli._table import columns, number, paragraph
 from collapselab.core.cite import references
 from collapselab.records.families import family_place, family_title
@@ -25,6 +26,7 @@ def predicted_text(found: Prediction) -> str:
         _cosines(found),
         _metrics(found) if found.beside is None else _beside(found, found.beside),
         _thresholds(found),
+        "" if found.imbalance is None else imbalance_text(found.imbalance),
         "\n".join(["assumed", *(paragraph(sentence, indent="  ") for sentence in found.assumptions)]),
         f"source\n{paragraph(references()[found.source].line, indent='  ')}",
     ]
@@ -47,7 +49,9 @@ def problem_words(found: Prediction) -> str:
         f"{found.loss} ({own})" if own else found.loss,
         sizes + (", ..." if len(found.counts) > _MOST_GROUPS else ""),
         f"{s['num_features']} features" + (" that cannot be negative" if s["nonnegative"] else ""),
-        f"decay of head {number(s['decay_head'])}, of features {number(s['decay_features'])}",
+        f"decay of head {number(s['decay_head'])}, of features {number(s['decay_features'])}"
+        if "decay_head" in s
+        else f"budget of head {number(s['budget_head'])}, of features {number(s['budget_features'])}",
         f"bias decayed by {number(s['decay_bias'])}" if s["bias"] == "decay" else f"bias {s['bias']}",
     ]
     return "; ".join(parts)
@@ -59,8 +63,9 @@ def _classes(many: int) -> str:
 
 def _minimum(found: Prediction) -> str:
     loss = found.mean_loss
-    rows = [("minimum", number(found.minimum), "of mean loss and decay together")]
-    if loss is not None:
+    budgets = "budget_head" in found.settings
+    rows = [("minimum", number(found.minimum), "of the mean loss" if budgets else "of mean loss and decay together")]
+    if loss is not None and not budgets:
         rows += [("  mean loss", number(loss), ""), ("  decay", number(found.minimum - loss), "")]
     if found.margin is not None:
         rows.append(("margin", number(found.margin), "own logit less the largest other"))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from collapselab.core.errors import InputError
+from collapselab.experiments.reweighting import Reweighted, balanced, class_weights, reweighted, shown_counts
 from collapselab.metrics import REGISTRY
 from collapselab.records import Declaration, Observation, Run, RunFolder, command_line, provenance
 from collapselab.records.prediction import Beside, MeasuredCourse, Prediction
@@ -27,6 +28,14 @@ _OPEN = "The last measured training error is {error:.3g}: the run is not in its 
 _UNKNOWN = "The run also has {what}, of which the model knows nothing."
 _ADAMW = "AdamW's weight decay is no term of a loss: it only stands in for the decay of the head."
 _NECK = "The run's neck fixes the size of the features, which the model leaves to decay."
+_SHOWN = (
+    "The run balances classes by oversampling or by weights of their losses: the model has each class as often as the"
+    " loss counts it, the decay of its features alike, and metrics take the true sizes."
+)
+_WEIGHED = (
+    "The run weighs losses of classes and decays the features of every sample alike; so does the model. Its mean loss"
+    " is weighted, the measured one is not, so that they are not laid beside each other."
+)
 _RELU = "Features behind a ReLU cannot be negative; the model takes that into account only where nonnegative is asked."
 
 
@@ -100,7 +109,10 @@ def predicted_beside(folder: "str | os.PathLike[str]", *, arm: str | None = None
     ran = _Ran.of(RunFolder(folder), arm)
     asked, taken, fitted = _asked(ran, given)
     found = predicted(**asked)
-    names = [*found.predicts, *(("loss",) if found.mean_loss is not None else ())]
+    how = ran.reweighted(given)
+    # A run's loss has its penalty in it, and not the weights of classes.
+    comparable = how != "weighed" and ran.part("penalty").get("name", "none") == "none"
+    names = [*found.predicts, *(("loss",) if found.mean_loss is not None and comparable else ())]
     beside = Beside(
         run=Path(folder).resolve().name,
         title=ran.run.title,
@@ -110,7 +122,7 @@ def predicted_beside(folder: "str | os.PathLike[str]", *, arm: str | None = None
         courses={name: course for name in names if (course := ran.course(name)) is not None},
         taken=taken,
         fitted=fitted,
-        notes=tuple(_notes(ran, fitted, nonnegative=bool(found.settings["nonnegative"]))),
+        notes=tuple(_notes(ran, fitted, nonnegative=bool(found.settings["nonnegative"]), how=how)),
     )
     loss = {} if "loss" not in beside.courses else {"loss": _LOSS.model_copy(update={"source": found.source})}
     return found.model_copy(update={"beside": beside, "declarations": {**loss, **found.declarations}})
@@ -178,6 +190,14 @@ class _Ran:
         found = self.config.get(kind)
         return dict(found) if isinstance(found, Mapping) else {} if found is None else {"name": found}
 
+    def reweighted(self, given: Mapping[str, Any]) -> Reweighted:
+        """How the model takes what is done about unequal classes, with these arguments."""
+        if {"counts", "num_classes", "per_class", "class_weights"} & set(given):
+            return "unknown" if balanced(self.part("balance")) else "no"
+        own_decay = self.part("penalty").get("name") == "feature_decay" or "decay_features" in given
+        loss = given.get("loss", self.part("loss").get("name"))
+        return reweighted(self.part("balance"), own_decay=own_decay, weighable=loss == "cross_entropy")
+
     def size(self, name: str) -> float | None:
         """A number at the end."""
         found = self.end.result.measurements.get(name)
@@ -228,7 +248,7 @@ def _asked(ran: _Ran, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
     if not {"counts", "num_classes", "per_class"} & set(given):
         if seen.empty_classes:
             raise InputError(f"all classes must have samples, got none of {', '.join(map(str, seen.empty_classes))}")
-        take("counts", seen.counts, "samples of the run's training split")
+        _take_counts(ran, ran.reweighted(given), take)
     take("num_features", seen.num_features, "width of the features of the run")
     decay = ran.part("optimiser").get("weight_decay", ran.config.get("weight_decay"))
     if asked.get("decay_head") is None and not decay:
@@ -238,6 +258,17 @@ def _asked(ran: _Ran, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
         _take_bias(ran, decay or asked["decay_head"], take)
     fitted = {} if "decay_features" in given else _feature_decay(ran, asked, take)
     return {"follow": True} | asked, taken, fitted
+
+
+def _take_counts(ran: _Ran, how: Reweighted, take: Callable[[str, Any, str], None]) -> None:
+    counts, balance = ran.end.result.conditions.counts, ran.part("balance")
+    if how == "shown":
+        take("counts", shown_counts(balance, counts), "how often the run's loss counts the samples of each class")
+        take("measured_counts", counts, "samples of the run's training split")
+        return
+    take("counts", counts, "samples of the run's training split")
+    if how == "weighed":
+        take("class_weights", class_weights(balance, counts), "those of the run")
 
 
 def _require_free_head(ran: _Ran) -> None:
@@ -258,7 +289,7 @@ def _take_bias(ran: _Ran, decay: float, take: Callable[[str, Any, str], None]) -
 
 def _feature_decay(ran: _Ran, asked: dict[str, Any], take: Callable[[str, Any, str], None]) -> dict[str, float]:
     """What decays the features: the run's own penalty, or the balance of norms at its end."""
-    samples = ran.end.result.conditions.num_samples
+    samples = sum(asked["counts"]) if "measured_counts" in asked else ran.end.result.conditions.num_samples
     penalty = ran.part("penalty")
     if penalty.get("name") == "feature_decay":
         take("decay_features", float(penalty["decay_features"]) / samples, "penalty of the run, over its samples")
@@ -272,7 +303,7 @@ def _feature_decay(ran: _Ran, asked: dict[str, Any], take: Callable[[str, Any, s
     return {"decay_features": asked["decay_features"]}
 
 
-def _notes(ran: _Ran, fitted: Mapping[str, float], *, nonnegative: bool) -> list[str]:
+def _notes(ran: _Ran, fitted: Mapping[str, float], *, nonnegative: bool, how: Reweighted) -> list[str]:
     neck, balance = ran.part("neck"), ran.part("balance")
     penalty = ran.part("penalty").get("name", "none")
     said = {
@@ -282,8 +313,10 @@ def _notes(ran: _Ran, fitted: Mapping[str, float], *, nonnegative: bool) -> list
         _ADAMW: ran.part("optimiser").get("name") == "adamw",
         _NECK: neck.get("normalise") or neck.get("centre") == "batch_norm",
         _UNKNOWN.format(what=f"the penalty {penalty}"): penalty not in ("none", "feature_decay"),
-        _UNKNOWN.format(what="oversampling"): balance.get("oversample"),
-        _UNKNOWN.format(what="weights of classes"): balance.get("class_weights", "none") != "none",
+        _SHOWN: how == "shown",
+        _WEIGHED: how == "weighed",
+        _UNKNOWN.format(what="oversampling"): how == "unknown" and balance.get("oversample"),
+        _UNKNOWN.format(what="weights of classes"): how == "unknown" and not balance.get("oversample"),
         _RELU: not nonnegative and ran.part("network").get("last_activation") is not False,
     }
     return [note for note, holds in said.items() if holds]

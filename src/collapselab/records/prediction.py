@@ -10,6 +10,9 @@ from collapselab.core.errors import InputError
 from collapselab.records.schema import SCHEMA_VERSION, Declaration, Provenance, Record
 from collapselab.records.store import first_fault
 
+# Sets of merged classes that are told one by one.
+_MOST_SETS = 6
+
 
 class Blocks(Record):
     """A K x K matrix over classes in groups: one number on the diagonal of a group, one elsewhere in each block.
@@ -60,6 +63,8 @@ class PredictedGeometry(Record):
         means: Of the class means, not centred.
         logits: Rows of the classifier times class means, without bias.
         bias: Bias of a class of each group.
+        groups: Group of each class: a group and how many classes of it come one after the other, in the order of the
+            counts; empty where that is not recorded.
         cosines_weights: Cosines between the rows of the classifier; None where one is zero.
         cosines_means: Cosines between the class means after their mean is taken away; None where one is at that mean.
     """
@@ -68,6 +73,7 @@ class PredictedGeometry(Record):
     means: Blocks
     logits: Blocks
     bias: tuple[float, ...]
+    groups: tuple[tuple[int, int], ...] = ()
     cosines_weights: Blocks | None = None
     cosines_means: Blocks | None = None
 
@@ -137,6 +143,112 @@ class MeasuredCourse(Record):
         return self.values[-1] if self.values and self.undefined is None else None
 
 
+class Gram(Record):
+    """The inner products as matrices over classes in the order in which their counts were given.
+
+    Attributes:
+        weights: Of the rows of the classifier.
+        means: Of the class means, not centred.
+        logits: Rows of the classifier times class means, without bias; rows are class vectors.
+    """
+
+    weights: tuple[tuple[float, ...], ...]
+    means: tuple[tuple[float, ...], ...]
+    logits: tuple[tuple[float, ...], ...]
+
+
+class Remedy(Record):
+    """What a model says of one way of training on classes of different sizes.
+
+    Attributes:
+        name: Its key.
+        title: A few words.
+        minority_cosine: Mean cosine between class vectors of the classes of at most average size; None where there is
+            no pair of them or one is zero.
+        norm_ratio: Mean norm of the class vectors of the other classes over theirs; None where theirs are zero.
+        margin: Own logit less the largest other of a sample of the smallest classes.
+        merged: Classes whose class vector coincides with that of another one.
+        near: Classes whose class vector is closer to another one than 5 % of the longest; None where all are zero.
+        unknown: Why there are no numbers; None where there are.
+    """
+
+    name: str
+    title: str
+    minority_cosine: float | None = None
+    norm_ratio: float | None = None
+    margin: float | None = None
+    merged: int | None = None
+    near: int | None = None
+    unknown: str | None = None
+
+
+class ImbalanceSweep(Record):
+    """The answer as the largest class keeps its size and all others shrink, each by the same power.
+
+    Attributes:
+        imbalance: Largest over smallest size, ascending.
+        minority_cosine: Mean cosine between class vectors of the classes of at most average size; None where it has
+            no value.
+        merged: Classes whose class vector coincides with that of another one.
+    """
+
+    imbalance: tuple[float, ...]
+    minority_cosine: tuple[float | None, ...]
+    merged: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> "ImbalanceSweep":
+        if not len(self.imbalance) == len(self.minority_cosine) == len(self.merged) > 0:
+            raise ValueError("a sweep over imbalance holds a cosine and a number of classes for each")
+        return self
+
+
+class Imbalance(Record):
+    """What follows from classes of different sizes.
+
+    Attributes:
+        ratio: Largest over smallest size.
+        minority: Classes of at most average size.
+        threshold: The ratio from which on the class vectors of the smaller of two sizes coincide; None for other
+            numbers of sizes, or where there is none.
+        weight_needed: Weight of the losses of the smaller of two sizes, that of the larger being 1, above which their
+            class vectors differ; None where not known, or none suffices.
+        merged: Sets of classes with one class vector: sizes, and how many classes of each.
+        remedies: Training as it is, and with something done about it.
+        sweep: The answer at other ratios; None where there are many sizes.
+    """
+
+    ratio: float
+    minority: int
+    threshold: float | None = None
+    weight_needed: float | None = None
+    merged: tuple[tuple[tuple[int, int], ...], ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+    sweep: ImbalanceSweep | None = None
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """How unequal classes are, where the threshold is, what it would take, and which merge, in sentences."""
+        sentences = [f"The largest class has {_plain(self.ratio)} times the samples of the smallest."]
+        if self.threshold is not None:
+            times = self.ratio / self.threshold
+            far = f"{_plain(times)} times that" if times >= 1 else f"{_plain(1 / times)} times below"
+            sentences.append(
+                f"From a ratio of {_plain(self.threshold, 5)} on, the small classes have one class vector (minority"
+                f" collapse); here it is {far}."
+            )
+        if self.weight_needed is not None and self.weight_needed > 1:
+            sentences.append(f"A weight of their losses above {_plain(self.weight_needed)} would tell them apart.")
+        sets = [" and ".join(f"{many:,} of {size:,}" for size, many in merged) for merged in self.merged]
+        more = f" and {len(sets) - _MOST_SETS} more sets" if len(sets) > _MOST_SETS else ""
+        sentences.append(f"Classes with one class vector: {'; '.join(sets[:_MOST_SETS]) + more or 'none'}.")
+        return tuple(sentences)
+
+
+def _plain(value: float, digits: int = 4) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.{digits}g}"
+
+
 class Beside(Record):
     """A run that the prediction is laid beside.
 
@@ -185,7 +297,11 @@ class Prediction(Record):
         declarations: What the metrics say of themselves; empty where nobody who knows them was asked.
         thresholds: Where the answer changes its nature, and how far this problem is from there.
         thresholds_say: What these numbers are, in words.
+        minority_collapse_threshold: Largest over smallest size of a class from which on the smaller of two sizes have
+            one class vector; None where there are not two sizes, or it is not known.
         geometry: Inner products; None where minimisers differ in them.
+        gram: The same as dense matrices, up to 60 classes.
+        imbalance: What follows from different sizes; None where classes have one size or the model does not say.
         sweep: The answer under weaker and stronger decay.
         beside: A run to compare with.
     """
@@ -209,7 +325,10 @@ class Prediction(Record):
     declarations: dict[str, Declaration] = Field(default_factory=dict)
     thresholds: dict[str, float]
     thresholds_say: str = ""
+    minority_collapse_threshold: float | None = None
     geometry: PredictedGeometry | None = None
+    gram: Gram | None = None
+    imbalance: Imbalance | None = None
     sweep: Sweep | None = None
     beside: Beside | None = None
     provenance: Provenance | None = None

@@ -1,5 +1,7 @@
 """One folder a run: ``run.json``, ``series.jsonl``, ``snapshots/``, ``checkpoint.pt``, ``weights.safetensors``.
 
+A prediction that was kept beside it is in ``prediction.json``.
+
 Snapshots and weights of a run with several arms lie in ``snapshots/ARM/`` and ``weights/ARM.safetensors``. Everything
 but the series is replaced whole and atomically. The series grows by a line at a time; a kill in mid-line leaves a last
 line without its end, which the reader leaves out and a resumed run cuts off.
@@ -78,6 +80,11 @@ class RunFolder:
     def checkpoint_file(self) -> Path:
         """Where the state to resume from is."""
         return self.path / "checkpoint.pt"
+
+    @property
+    def prediction_file(self) -> Path:
+        """Where a prediction of this run is, if one is kept."""
+        return self.path / "prediction.json"
 
     def exists(self) -> bool:
         """Whether a run was begun here.
@@ -201,11 +208,12 @@ class RunFolder:
                 self._snapshot_file(moment).unlink()
 
     def clear(self) -> None:
-        """Forget all rows, snapshots and weights, whatever is in them. Hold the lock."""
+        """Forget all rows, snapshots and weights and the prediction, whatever is in them. Hold the lock."""
         self.series_file.unlink(missing_ok=True)
         for moment in self.snapshots():
             self._snapshot_file(moment).unlink()
-        for file in (self.weights_file(), *(self.path / "weights").glob("*.safetensors")):
+        weights = (self.path / "weights").glob("*.safetensors")
+        for file in (self.weights_file(), self.prediction_file, *weights):
             file.unlink(missing_ok=True)
 
     def _snapshot_file(self, moment: Moment) -> Path:

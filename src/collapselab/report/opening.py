@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from collapselab.records import Measurements, Moment, Observation, RunFolder
+from collapselab.records.prediction import read_prediction
 from collapselab.report.view import Snapshot, View, unit_of
 
 _SPLITS = ("train", "test")
@@ -46,7 +47,9 @@ def open_run(folder: str | os.PathLike[str], *, key: str = "run-1") -> View:
     unit = unit_of(rows)
     whole = View(key=key, title=run.title, folder=Path(folder).resolve().name, run=run, rows=(), latest={}, unit=unit)
     if not run.arms:
-        return dataclasses.replace(whole, **_kept(store, rows, ""))
+        file = store.prediction_file
+        predicted = read_prediction(file) if file.is_file() else None
+        return dataclasses.replace(whole, prediction=predicted, **_kept(store, rows, ""))
     arms = tuple(
         dataclasses.replace(whole, key=f"{key}-arm-{at}", title=arm.title, arm=arm, **_kept(store, rows, arm.name))
         for at, arm in enumerate(run.arms, start=1)

@@ -5,6 +5,7 @@ from typing import Any
 from collapselab.records.families import family_place, family_title
 from collapselab.records.prediction import Beside, Blocks, Prediction
 from collapselab.report.faces import FACES
+from collapselab.report.imbalance_figures import ratio_figure, remedy_figure
 from collapselab.report.page import Drawings, page
 from collapselab.report.prediction_figures import (
     MOST_DENSE,
@@ -27,6 +28,7 @@ _MATRICES = (
     ("means", "Class means", "Inner products of the class means, not centred, M Mᵀ."),
     ("logits", "Logits", "Rows of the classifier times class means, W Mᵀ; the bias is not in it."),
 )
+_OF = ("head", "features")
 _SWEEPS = (
     ("margin", "margin", "The smallest difference between a sample's own logit and another."),
     ("minimum", "minimum", "The minimum of mean loss and decay together."),
@@ -43,7 +45,12 @@ def prediction_page(found: Prediction) -> str:
         HTML.
     """
     drawings = Drawings()
-    groups = {"sweep": _sweeps(found), "matrices": _matrices(found), "beside": _main_courses(found)}
+    groups = {
+        "sweep": _sweeps(found),
+        "imbalance": _imbalanced(found),
+        "matrices": _matrices(found),
+        "beside": _main_courses(found),
+    }
     for panels in groups.values():
         for slug, panel in panels.items():
             drawings.add(slug, panel)
@@ -62,6 +69,8 @@ def prediction_page(found: Prediction) -> str:
         "pairs": _pairs(found),
         "metrics": _metrics(found),
         "thresholds": _thresholds(found),
+        "imbalance": found.imbalance,
+        "remedies": _remedies(found),
         "sources": [(key, source_line(key)) for key in _sources(found)],
         "beside": found.beside,
     }
@@ -82,8 +91,12 @@ def _facts(found: Prediction) -> list[tuple[str, str]]:
         *((name, plain(value)) for name, value in found.loss_settings.items()),
         ("classes", ", ".join(sizes) + more + " samples"),
         ("features", f"{s['num_features']:,}" + (", not negative" if s["nonnegative"] else "")),
-        ("decay of the head", number(s["decay_head"])),
-        ("decay of the features", number(s["decay_features"])),
+        *(
+            (f"{kind} of the {of}", number(s[f"{kind}_{of}"]))
+            for kind in ("decay", "budget")
+            for of in _OF
+            if f"{kind}_{of}" in s
+        ),
         ("bias", bias),
     ]
 
@@ -101,12 +114,15 @@ def _state(found: Prediction) -> str:
 
 
 def _cards(found: Prediction) -> list[dict[str, Any]]:
-    loss = found.mean_loss
-    parts = [] if loss is None else [("mean loss", number(loss, 4)), ("decay", number(found.minimum - loss, 4))]
-    cards = [
-        {"title": "Minimum", "big": number(found.minimum, 6), "parts": parts, "what": "Mean loss and decay together."}
-    ]
-    if found.margin is not None:
+    cards = [_minimum_card(found)]
+    threshold = None if found.imbalance is None else found.imbalance.threshold
+    if threshold is not None and found.imbalance is not None:
+        parts = [("here", number(found.imbalance.ratio, 4))]
+        what = (
+            "Ratio of class sizes from which on small classes have one class vector (large), and that of this problem."
+        )
+        cards.append({"title": "Minority collapse", "big": number(threshold, 5), "parts": parts, "what": what})
+    elif found.margin is not None:
         what = "By how much a sample's own logit exceeds the largest other one."
         cards.append({"title": "Margin", "big": number(found.margin, 5), "parts": [], "what": what})
     if found.norms is not None:
@@ -117,6 +133,15 @@ def _cards(found: Prediction) -> list[dict[str, Any]]:
     if found.geometry is not None:
         cards.append(_angle_card(found))
     return cards
+
+
+def _minimum_card(found: Prediction) -> dict[str, Any]:
+    loss, budgets = found.mean_loss, "budget_head" in found.settings
+    parts = []
+    if loss is not None and not budgets:
+        parts = [("mean loss", number(loss, 4)), ("decay", number(found.minimum - loss, 4))]
+    what = "Mean loss within the budgets." if budgets else "Mean loss and decay together."
+    return {"title": "Minimum", "big": number(found.minimum, 6), "parts": parts, "what": what}
 
 
 def _angle_card(found: Prediction) -> dict[str, Any]:
@@ -165,10 +190,57 @@ def _matrices(found: Prediction) -> dict[str, Panel]:
         if matrix.size > MOST_DENSE:
             some = f" Drawn are {len(representatives(matrix))} of {matrix.size:,} classes; all others are like them."
         label = f"{title}: {_said(matrix)}."
-        panels[f"gram-{name}"] = Panel(
-            matrix_map(matrix, unit="inner product", across=across), label, what + some, "square"
+        figure = matrix_map(matrix, unit="inner product", across=across, groups=_short_names(found))
+        panels[f"gram-{name}"] = Panel(figure, label, what + some, "square")
+    return panels
+
+
+def _short_names(found: Prediction) -> list[str]:
+    """Sizes of the classes of each group, where groups are by size."""
+    there: dict[int, int] = {}
+    for count, many in found.counts:
+        there[count] = there.get(count, 0) + many
+    sizes = sorted(there.items(), reverse=True)
+    groups = () if found.geometry is None else found.geometry.weights.sizes
+    return [f"{count:,} samples" for count, _ in sizes] if tuple(many for _, many in sizes) == groups else []
+
+
+def _imbalanced(found: Prediction) -> dict[str, Panel]:
+    """The cosine of small classes over the ratio of sizes, and under each remedy."""
+    imbalance, panels = found.imbalance, {}
+    if imbalance is None:
+        return {}
+    what = "Mean cosine between class vectors of two of the classes of at most average size."
+    if imbalance.sweep is not None and any(cosine is not None for cosine in imbalance.sweep.minority_cosine):
+        figure = ratio_figure(imbalance.sweep, imbalance, num_classes=found.num_classes)
+        caption = f"{what} The largest class keeps its size, the others shrink. The diamond is this problem."
+        label = (
+            f"Mean cosine between class vectors of small classes over the ratio of sizes. {' '.join(imbalance.said)}"
+        )
+        panels["imbalance-ratio"] = Panel(figure, label, caption)
+    shown = [remedy for remedy in imbalance.remedies if remedy.minority_cosine is not None]
+    if shown:
+        said = "; ".join(f"{remedy.title} {number(remedy.minority_cosine)}" for remedy in shown)
+        figure = remedy_figure(imbalance.remedies, num_classes=found.num_classes)
+        caption = f"{what} Crosses are answers in which classes have one class vector."
+        panels["imbalance-remedies"] = Panel(
+            figure, f"Mean cosine of small classes by remedy: {said}.", caption, "rows"
         )
     return panels
+
+
+def _remedies(found: Prediction) -> list[list[str]]:
+    remedies = () if found.imbalance is None else found.imbalance.remedies
+    rows = []
+    for one in remedies:
+        if one.unknown is not None:
+            rows.append([one.title, one.unknown])
+            continue
+        counted = ["none" if many == 0 else number(many) for many in (one.merged, one.near)]
+        rows.append(
+            [one.title, number(one.minority_cosine, 4), number(one.norm_ratio, 4), number(one.margin, 4), *counted]
+        )
+    return rows
 
 
 def _said(matrix: Blocks) -> str:
@@ -206,11 +278,12 @@ def _course(found: Prediction, name: str) -> Panel | None:
     if beside is None or course is None or expected is None:
         return None
     title = _label(found, name)
-    figure = course_figure(course, expected, split=beside.split, unit=beside.unit, title=title)
+    declared = found.declarations.get(name)
+    signed = declared is not None and declared.lower is not None and declared.lower < 0
+    figure = course_figure(course, expected, split=beside.split, unit=beside.unit, title=title, linear=signed)
     if figure is None:
         return None
     end = "undefined at the end" if course.end is None else f"{number(course.end, 4)} at the end"
-    declared = found.declarations.get(name)
     caption = f"{'' if declared is None else without_marks(declared.summary)} Predicted {number(expected, 4)}, {end}."
     return Panel(figure, f"{title} over {beside.unit}s: {end}, predicted {number(expected, 4)}.", caption.strip())
 

@@ -1,5 +1,6 @@
 """Figures of a prediction: its Gram matrices, the answer along decay, and courses of a run beside the limit."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,14 +17,18 @@ MOST_DENSE = 60
 _SHOWN = 24
 _GAPS = 30
 
+# Groups between which borders are drawn, and the part of all classes from which a group's name has room above it.
+_MOST_BORDERS, _NAMED = 12, 0.3
 
-def matrix_map(matrix: Blocks, *, unit: str, across: str = "class") -> Figure:
+
+def matrix_map(matrix: Blocks, *, unit: str, across: str = "class", groups: Sequence[str] = ()) -> Figure:
     """Heat-map of a matrix over classes; the neutral colour is zero.
 
     Args:
         matrix: Its blocks; of more than `MOST_DENSE` classes some of each group stand for all.
         unit: Name of the colour axis.
         across: What rows and columns are.
+        groups: Names of the groups, written above; borders are drawn wherever there are a few groups.
 
     Returns:
         A figure.
@@ -48,7 +53,38 @@ def matrix_map(matrix: Blocks, *, unit: str, across: str = "class") -> Figure:
     whole = matrix.size <= MOST_DENSE
     ticks = {"type": "category", "showgrid": False, "ticks": "", "showline": False, "tickangle": 0, "nticks": 11}
     ticks |= {"showticklabels": whole, "title": {"text": across if whole else "some classes"}}
-    return {"data": [heat], "layout": layout(xaxis=axis(**ticks), yaxis=axis(autorange="reversed", **ticks))}
+    marks, notes = _borders([g for g, _ in shown], groups)
+    return {
+        "data": [heat],
+        "layout": layout(
+            margin={"l": 58, "r": 14, "t": 26 if notes else 14, "b": 44},
+            xaxis=axis(**ticks),
+            yaxis=axis(autorange="reversed", **ticks),
+            shapes=marks,
+            annotations=notes,
+        ),
+    }
+
+
+def _borders(of: Sequence[int], names: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Lines between groups, and their names above those that are wide enough."""
+    sizes = [len(list(same)) for _, same in itertools.groupby(of)]
+    if not 1 < len(sizes) <= _MOST_BORDERS or len(sizes) == len(of):
+        return [], []
+    marks: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
+    whole, start = {"type": "line", "line": {"color": "@ink", "width": 1.4}}, 0
+    for at, size in enumerate(sizes):
+        place = start - 0.5
+        if start > 0:
+            down = {"xref": "x", "x0": place, "x1": place, "yref": "paper", "y0": 0, "y1": 1}
+            along = {"yref": "y", "y0": place, "y1": place, "xref": "paper", "x0": 0, "x1": 1}
+            marks += [whole | down, whole | along]
+        if at < len(names) and size >= _NAMED * len(of):
+            note = {"x": place + size / 2, "y": 1, "xref": "x", "yref": "paper", "yanchor": "bottom"}
+            notes.append(note | {"text": names[at], "showarrow": False, "font": {"size": 12, "color": "@muted"}})
+        start += size
+    return marks, notes
 
 
 def representatives(matrix: Blocks) -> list[tuple[int, int]]:
@@ -145,7 +181,9 @@ def _threshold(sweep: Sweep) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     return [shade, across | {"type": "line", "x0": at, "x1": at, "line": line}], [note]
 
 
-def course_figure(course: MeasuredCourse, expected: float, *, split: str, unit: Unit, title: str) -> Figure | None:
+def course_figure(
+    course: MeasuredCourse, expected: float, *, split: str, unit: Unit, title: str, linear: bool = False
+) -> Figure | None:
     """What a run measured over time, and the predicted limit.
 
     Args:
@@ -154,6 +192,7 @@ def course_figure(course: MeasuredCourse, expected: float, *, split: str, unit: 
         split: Which data.
         unit: What time is counted in.
         title: Name of the vertical axis.
+        linear: Ask for a linear vertical axis, as suits what may be negative.
 
     Returns:
         A figure; None where nothing was ever measured.
@@ -161,4 +200,4 @@ def course_figure(course: MeasuredCourse, expected: float, *, split: str, unit: 
     if not course.values:
         return None
     lines: list[Line] = split_lines([Curve(split, course.moments, course.values, unit)])
-    return series(lines, title=wrapped(title), target=expected, target_name="predicted")
+    return series(lines, title=wrapped(title), target=expected, target_name="predicted", linear=linear)

@@ -10,6 +10,7 @@ import numpy as np
 from collapselab.records import Arm, Declaration, Measurement, Measurements, NullBand, Observation, Run
 from collapselab.records.families import family_place
 from collapselab.records.phase import TerminalPhase, terminal_phase
+from collapselab.records.prediction import Prediction
 from collapselab.report.faces import FACES, Face
 
 Unit = Literal["epoch", "step"]
@@ -67,6 +68,7 @@ class View:
         unit: What time is counted in.
         arms: A view of each training that the run compares; none in a run of one.
         arm: Which arm this is a view of; None for a whole run.
+        prediction: What theory predicts of it, where that was kept in its folder.
     """
 
     key: str
@@ -80,6 +82,7 @@ class View:
     unit: Unit = "epoch"
     arms: tuple["View", ...] = ()
     arm: Arm | None = None
+    prediction: Prediction | None = None
 
     @cached_property
     def declarations(self) -> dict[str, Declaration]:

@@ -11,7 +11,8 @@ from collapselab.core.errors import InputError
 from collapselab.records.prediction import Prediction
 from collapselab.theory._model import REGISTRY, Model, UnconstrainedLandscape
 from collapselab.theory._problem import Bias, Problem
-from collapselab.theory._statement import COARSE, Steps, stated
+from collapselab.theory._statement import COARSE, Steps, stated, stated_of_budgets
+from collapselab.theory.layer_peeled import LayerPeeled
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """Logits (n, k) and labels (n,) to losses (n,)."""
@@ -24,18 +25,22 @@ def predict(
     per_class: int | None = None,
     counts: Sequence[int] | None = None,
     num_features: int | None = None,
-    decay_head: float,
-    decay_features: float,
-    bias: Bias = "free",
+    decay_head: float | None = None,
+    decay_features: float | None = None,
+    budget_head: float | None = None,
+    budget_features: float | None = None,
+    bias: Bias | None = None,
     decay_bias: float | None = None,
     nonnegative: bool = False,
     follow: bool = False,
+    measured_counts: Sequence[int] | None = None,
     **settings: Any,
 ) -> Prediction:
     r"""What free features and a decayed head do under a loss, without training anything.
 
     The objective is the mean loss plus $\tfrac{\lambda_W}2\|W\|^2+\tfrac{\lambda_H}2\|H\|^2$, and
-    $\tfrac{\lambda_b}2\|b\|^2$ where the bias is decayed.
+    $\tfrac{\lambda_b}2\|b\|^2$ where the bias is decayed. With budgets in place of decays it is the layer-peeled model:
+    the mean loss alone, with bounds for the mean squared norms of class vectors and of features.
 
     Args:
         loss: Name of a loss that a model answers (see `answered`), or any function of logits (n, k) and labels (n,)
@@ -46,10 +51,15 @@ def predict(
         num_features: d; K by default.
         decay_head: lambda_W.
         decay_features: lambda_H, of the squared norm of all features together.
-        bias: Whether the head has a bias, and whether it is decayed.
+        budget_head: E_W, largest mean squared norm of the class vectors; with the next one in place of both decays.
+        budget_features: E_H, largest mean squared norm of the features, averaged within each class first.
+        bias: Whether the head has a bias, and whether it is decayed; free if not given, and none with budgets.
         decay_bias: lambda_b, of a bias that is decayed.
         nonnegative: Whether features cannot be negative, as after a ReLU.
-        follow: Whether the answer is also worked out under weaker and stronger decay, for a picture.
+        follow: Whether the answer is also worked out under weaker and stronger decay, and at other ratios of class
+            sizes, for a picture.
+        measured_counts: Samples of each class in the data that metrics look at, where training shows them more or less
+            often than once.
         settings: Of the loss, by name.
 
     Returns:
@@ -65,20 +75,66 @@ def predict(
         0.2823962428
     """
     sizes = _counts(num_classes, per_class, counts)
+    given = {"decay_head": decay_head, "decay_features": decay_features, "decay_bias": decay_bias, "bias": bias}
+    if budget_head is not None or budget_features is not None:
+        given |= {"nonnegative": nonnegative or None, **settings}
+        budgets = {"budget_head": budget_head, "budget_features": budget_features}
+        return stated_of_budgets(_peeled(loss, sizes, num_features, budgets, given), follow=follow)
+    for name in ("decay_head", "decay_features"):
+        if given[name] is None:
+            raise InputError(f"{name} must be given, or budget_head and budget_features, got nothing")
     if bias == "decay" and decay_bias is None:
         raise InputError("decay_bias must be given for a bias that is decayed, got nothing")
     problem = Problem(
         sizes,
         len(sizes) if num_features is None else num_features,
-        decay_head,
-        decay_features,
-        bias=bias,
+        decay_head,  # pyright: ignore[reportArgumentType] - checked above
+        decay_features,  # pyright: ignore[reportArgumentType]
+        bias="free" if bias is None else bias,
         decay_bias=0.0 if decay_bias is None else decay_bias,
         nonnegative=nonnegative,
     )
     named = isinstance(loss, str)
-    steps = None if not follow else Steps() if named else COARSE
-    return stated(_landscape(loss, settings), problem, loss=loss if named else _name_of(loss), follow=steps)
+    return stated(
+        _landscape(loss, settings),
+        problem,
+        loss=loss if named else _name_of(loss),
+        follow=_steps(sizes, named=named) if follow else None,
+        measured_counts=measured_counts,
+    )
+
+
+# Different sizes of classes up to which the answer is followed over decay as finely as in closed form, and at all.
+_FEW_SIZES, _SOME_SIZES = 10, 40
+
+
+def _steps(sizes: Sequence[int], *, named: bool) -> Steps | None:
+    kinds = len(set(sizes))
+    if kinds > _SOME_SIZES:
+        return None
+    return Steps() if named and kinds <= _FEW_SIZES else COARSE
+
+
+def _peeled(
+    loss: str | LossFunction,
+    counts: tuple[int, ...],
+    num_features: int | None,
+    budgets: Mapping[str, float | None],
+    others: Mapping[str, Any],
+) -> LayerPeeled:
+    """The layer-peeled model of cross-entropy, where nothing is asked of it that it does not have."""
+    for name, value in others.items():
+        if value is not None and (name, value) != ("bias", "none"):
+            raise InputError(f"{name} must not be given beside budgets, which stand in place of decay, got {value}")
+    for name, value in budgets.items():
+        if value is None:
+            raise InputError(f"{name} must be given beside the other budget, got nothing")
+    if loss != "cross_entropy":
+        raise InputError(
+            f"loss must be cross_entropy with budgets, got {loss if isinstance(loss, str) else _name_of(loss)}"
+        )
+    d = len(counts) if num_features is None else num_features
+    return LayerPeeled(counts, d, **budgets)  # pyright: ignore[reportArgumentType] - checked above
 
 
 def answered() -> dict[str, tuple[Model, ...]]:

@@ -13,6 +13,7 @@ from collapselab.report.sections.geometry import geometry
 from collapselab.report.sections.headline import headline
 from collapselab.report.sections.imbalance import imbalance
 from collapselab.report.sections.picture import picture
+from collapselab.report.sections.predicted import predicted
 from collapselab.report.sections.table import table
 from collapselab.report.sections.training import training
 from collapselab.report.sections.undefined import undefined
@@ -28,6 +29,7 @@ SECTIONS: tuple[Build, ...] = (
     distances,
     classes,
     imbalance,
+    predicted,
     explorer,
     table,
     undefined,
