@@ -21,6 +21,7 @@ from report.fakes import (
     SEEDED,
     changed,
     permuted,
+    undefined_nc1,
     without,
     write_arms,
     write_run,
@@ -220,6 +221,17 @@ def test_courses_along_a_number_of_their_rows(tmp_path):
     assert points["x"] == [9.5]
     assert points["y"] == pytest.approx([4.0], rel=1e-4)  # the courses are straight in these numbers
     assert section.words["rows"][0][1][1] == "9.5"
+
+
+def test_a_course_without_values_is_told_in_one_sentence(tmp_path):
+    chart = AGAINST.model_copy(update={"over": "effective_rank", "every": True, "log_x": False})
+    path = write_arms(tmp_path / "run", RATIOS[:1], epochs=(0, 1, 8), chart=chart)
+    section = shown(
+        changed(path, lambda row: undefined_nc1(row, "a row of the classifier is zero") if row.epoch else row)
+    )
+    (gap,) = section.words["gaps"]
+    assert gap == "R = 1, none: a row of the classifier is zero, at 2 places from effective_rank 9.06 to 9.41"
+    assert not [note for note in section.panels["claim"].figure["layout"]["annotations"] if note["text"] == "✕"]
 
 
 def test_one_line_without_by(tmp_path):

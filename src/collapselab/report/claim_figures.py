@@ -20,7 +20,7 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 _TICK_ROOM = 0.045
 
 # Part of the axis by which trails with intervals stand apart.
-_APART = 0.012
+_APART = 0.008
 
 
 def against_figure(
