@@ -49,7 +49,7 @@ def test_the_example_of_the_document(said: Said) -> None:
     assert {len(row) for row in document["gram"]["weights"]} == {len(document["gram"]["weights"])} == {10}
     assert document["geometry"]["weights"]["sizes"] == [5, 5]
     assert document["geometry"]["groups"] == [[0, 5], [1, 5]]
-    assert document["imbalance"]["merged"] == [[[50, 5]]]
+    assert document["imbalance"]["merged"] == [[50, 5]]
     assert {one["name"] for one in document["imbalance"]["remedies"]} >= {"none", "oversampling", "class_weights"}
     assert (document["settings"]["budget_features"], document["settings"]["budget_head"]) == (5.0, 1.0)
     assert set(document["declarations"]) == set(document["predicts"])
@@ -62,7 +62,7 @@ def test_the_text_says_who_merges_and_what_helps(capsys: pytest.CaptureFixture[s
         "budget of head 1, of features 5; bias none",
         "From a ratio of 12.192 on, the small classes have one class vector (minority collapse); here it is 8.202",
         "A weight of their losses above 8.202 would tell them apart.",
-        "Classes with one class vector: 5 of 50.",
+        "Classes with one class vector: 5 of 50 samples.",
         "as it is 1 7.58679 0 5 5",
         "fixed simplex head -0.111111 1 2.48452 0 0",
     ):

@@ -26,7 +26,7 @@ SWEEP = ImbalanceSweep(imbalance=(1.0, 10.0, 12.0, 30.0), minority_cosine=(-0.25
 
 def imbalance(**changes: Any) -> Imbalance:
     given: dict[str, Any] = {
-        **{"ratio": 12.0, "minority": 2, "threshold": 11.0, "weight_needed": 12 / 11, "merged": (((5, 2),),)},
+        **{"ratio": 12.0, "minority": 2, "threshold": 11.0, "weight_needed": 12 / 11, "merged": ((5, 2),)},
         **{"remedies": REMEDIES, "sweep": SWEEP},
     }
     return Imbalance(**{**given, **changes})
@@ -49,7 +49,7 @@ def test_the_answer_is_in_words_figures_and_tables() -> None:
     page = Page(prediction_page(uneven()))
     for said in (
         "From a ratio of 11 on, the small classes have one class vector (minority collapse); here it is 1.091 times",
-        "Classes with one class vector: 2 of 5.",
+        "Classes with one class vector: 2 of 5 samples.",
         "budget of the head 1",
         "as it is 1 7.6 0 2 2",
         "fixed simplex head num_features must be at least 4, got 3",

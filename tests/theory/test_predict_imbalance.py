@@ -52,7 +52,7 @@ def test_the_problem_of_the_document() -> None:
     assert found.minority_collapse_threshold == pytest.approx(12.192, abs=5e-4)
     imbalance = found.imbalance
     assert imbalance is not None
-    assert (imbalance.ratio, imbalance.minority, imbalance.merged) == (100.0, 5, (((50, 5),),))
+    assert (imbalance.ratio, imbalance.minority, imbalance.merged) == (100.0, 5, ((50, 5),))
     assert imbalance.weight_needed == pytest.approx(100 / imbalance.threshold)  # pyright: ignore[reportOptionalOperand]
     by_name = {one.name: one for one in imbalance.remedies}
     assert list(by_name) == ["none", "oversampling", "class_weights", "root_weights", "fixed_simplex", "looser"]
@@ -87,7 +87,7 @@ def test_the_threshold_under_decay_is_where_classes_merge() -> None:
         assert len(near.merged_groups) == merged
     strong = predict("cross_entropy", counts=counts, **{**asked, "decay_features": 1e-6}).imbalance
     assert strong is not None
-    assert strong.merged == (((4000, 3),),)
+    assert strong.merged == ((4000, 3),)
     assert strong.weight_needed is not None
     for factor, merged in ((0.99, 1), (1.01, 0)):
         weights = tuple(1.0 if n > 4000 else factor * strong.weight_needed for n in counts)
@@ -202,3 +202,12 @@ def test_a_solver_that_stops_early_is_no_answer(asked: dict[str, Any], monkeypat
         monkeypatch.setattr(f"collapselab.theory.{name}.solve", lambda program: stopped)
     with pytest.raises(NotConverged, match=r"stopped after 3 steps, at most 0.5 above the minimum: not an optimum"):
         predict("cross_entropy", counts=(9, 9, 2, 2), **asked)
+
+
+def test_classes_of_different_sizes_come_near_and_do_not_merge() -> None:
+    counts = tuple(round(500 * 100 ** (-i / 29)) for i in range(30))
+    found = predict("cross_entropy", counts=counts, **BUDGETS)
+    assert found.imbalance is not None
+    none = found.imbalance.remedies[0]
+    assert (none.merged, none.near) == (0, found.predicts["merged_classifiers"])
+    assert none.near == 13

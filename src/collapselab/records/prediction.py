@@ -167,7 +167,7 @@ class Remedy(Record):
             no pair of them or one is zero.
         norm_ratio: Mean norm of the class vectors of the other classes over theirs; None where theirs are zero.
         margin: Own logit less the largest other of a sample of the smallest classes.
-        merged: Classes whose class vector coincides with that of another one.
+        merged: Classes whose class vector coincides with that of another one of their size.
         near: Classes whose class vector is closer to another one than 5 % of the longest; None where all are zero.
         unknown: Why there are no numbers; None where there are.
     """
@@ -189,7 +189,7 @@ class ImbalanceSweep(Record):
         imbalance: Largest over smallest size, ascending.
         minority_cosine: Mean cosine between class vectors of the classes of at most average size; None where it has
             no value.
-        merged: Classes whose class vector coincides with that of another one.
+        merged: Classes whose class vector coincides with that of another one of their size.
     """
 
     imbalance: tuple[float, ...]
@@ -213,7 +213,7 @@ class Imbalance(Record):
             numbers of sizes, or where there is none.
         weight_needed: Weight of the losses of the smaller of two sizes, that of the larger being 1, above which their
             class vectors differ; None where not known, or none suffices.
-        merged: Sets of classes with one class vector: sizes, and how many classes of each.
+        merged: Sets of classes with one class vector: their size, and how many there are.
         remedies: Training as it is, and with something done about it.
         sweep: The answer at other ratios; None where there are many sizes.
     """
@@ -222,7 +222,7 @@ class Imbalance(Record):
     minority: int
     threshold: float | None = None
     weight_needed: float | None = None
-    merged: tuple[tuple[tuple[int, int], ...], ...] = ()
+    merged: tuple[tuple[int, int], ...] = ()
     remedies: tuple[Remedy, ...] = ()
     sweep: ImbalanceSweep | None = None
 
@@ -239,9 +239,9 @@ class Imbalance(Record):
             )
         if self.weight_needed is not None and self.weight_needed > 1:
             sentences.append(f"A weight of their losses above {_plain(self.weight_needed)} would tell them apart.")
-        sets = [" and ".join(f"{many:,} of {size:,}" for size, many in merged) for merged in self.merged]
+        sets = [f"{many:,} of {size:,} samples" for size, many in self.merged]
         more = f" and {len(sets) - _MOST_SETS} more sets" if len(sets) > _MOST_SETS else ""
-        sentences.append(f"Classes with one class vector: {'; '.join(sets[:_MOST_SETS]) + more or 'none'}.")
+        sentences.append(f"Classes with one class vector: {', '.join(sets[:_MOST_SETS]) + more or 'none'}.")
         return tuple(sentences)
 
 

@@ -222,7 +222,7 @@ def _imbalanced(found: Prediction) -> dict[str, Panel]:
     if shown:
         said = "; ".join(f"{remedy.title} {number(remedy.minority_cosine)}" for remedy in shown)
         figure = remedy_figure(imbalance.remedies, num_classes=found.num_classes)
-        caption = f"{what} Crosses are answers in which classes have one class vector."
+        caption = f"{what} Crosses are answers in which classes are merged."
         panels["imbalance-remedies"] = Panel(
             figure, f"Mean cosine of small classes by remedy: {said}.", caption, "rows"
         )

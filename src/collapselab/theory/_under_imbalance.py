@@ -1,6 +1,5 @@
 """What follows from classes of different sizes: threshold, what each remedy does, and the answer at other ratios."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -55,7 +54,7 @@ def under_imbalance(landscape: Solved, *, follow: bool) -> Imbalance | None:
         minority=int(kinds.many[kinds.small].sum()),
         threshold=threshold,
         weight_needed=None if threshold is None else _weight_needed(landscape, threshold),
-        merged=tuple(_sizes_of(landscape, merged) for merged in landscape.merged_groups),
+        merged=tuple((counts[landscape.groups.group.index(g)], landscape.groups.sizes[g]) for g in _merged(landscape)),
         remedies=() if isinstance(landscape, WeightedCrossEntropy) else tuple(_remedies(landscape)),
         sweep=_followed(landscape, threshold) if follow and len(sizes) <= _FEW_SIZES else None,
     )
@@ -73,11 +72,11 @@ def counts_of(landscape: Solved) -> tuple[int, ...]:
     return landscape.counts if isinstance(landscape, LayerPeeled) else landscape.problem.counts
 
 
-def _sizes_of(landscape: Solved, merged: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Sizes of the classes of some groups, and how many of each."""
-    pairs = zip(landscape.groups.group, counts_of(landscape), strict=True)
-    there = sorted((n for g, n in pairs if g in merged), reverse=True)
-    return tuple((n, len(list(same))) for n, same in itertools.groupby(there))
+def _merged(landscape: Solved) -> tuple[int, ...]:
+    """Groups of two classes at least that have one class vector; others come near, but not exactly."""
+    solution = landscape.solution
+    pairs = zip(solution.groups.sizes, solution.solved.require().logits.differences, strict=True)
+    return tuple(g for g, (size, apart) in enumerate(pairs) if size > 1 and apart == 0)
 
 
 # ------------------------------------------------------------------------------------------------ thresholds
@@ -200,7 +199,7 @@ def _seen(model: Solved | Fixed, num_classes: int) -> _Seen:
     if isinstance(model, (FixedClassifierFeatures, FixedClassifierOnSphere)):
         return _Seen(geometry, (0,) * num_classes, 0)
     sizes = geometry.weights.sizes
-    return _Seen(geometry, model.groups.group, sum(sizes[g] for merged in model.merged_groups for g in merged))
+    return _Seen(geometry, model.groups.group, sum(sizes[g] for g in _merged(model)))
 
 
 def _remedy(name: str, title: str, model: Solved | Fixed, counts: Sequence[int]) -> Remedy:
