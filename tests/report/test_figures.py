@@ -42,7 +42,14 @@ def test_every_figure_of_a_run_is_valid_and_names_only_known_roles(tmp_path):
     panels = []
     for build in SECTIONS:
         section = build(view)
-        assert section is not None or build.__name__ in ("distances", "arms", "depth", "picture")
+        assert section is not None or build.__name__ in (
+            "distances",
+            "arms",
+            "depth",
+            "picture",
+            "imbalance",
+            "predicted",
+        )
         if section is not None:
             panels += section.panels.values()
             panels += [panel for choice in section.choices.values() for _, panel in choice.options.values()]
