@@ -46,7 +46,7 @@ def test_the_full_model_merges_above_and_not_below(split: tuple[int, int], budge
         weights = (threshold * part,) * split[0] + (1.0,) * split[1]
         found = LayerPeeled((1,) * k, k, 1.0, budget, weights)
         assert bool(found.solution.solved.logits.differences[1] == 0) == merged
-        assert (found.merged_groups == ((1,),)) == merged
+        assert (found.merged_groups == (1,)) == merged
     # 1/R = nu(R) at the threshold, and the collapsed model is the full one above it.
     assert collapsed(*split, threshold, budget).price * threshold == pytest.approx(1, rel=1e-9)
 

@@ -12,7 +12,7 @@ def test_balancing_remedies_bring_the_simplex_back() -> None:
     found = remedies(COUNTS, 5.0)
     assert list(found) == ["none", "oversampling", "class_weights", "root_weights", "fixed_simplex"]
     assert isinstance(found["none"], LayerPeeled)
-    assert found["none"].merged_groups == ((1,),)
+    assert found["none"].merged_groups == (1,)
     for name in ("oversampling", "class_weights", "fixed_simplex"):
         cosines = found[name].geometry().weights.cosines().between
         assert all(x == pytest.approx(-0.25, abs=1e-9) for row in cosines for x in row), name

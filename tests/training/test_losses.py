@@ -308,7 +308,7 @@ def test_mcr2_says_when_features_are_lost() -> None:
         ("rescaled_mse", {"kappa": 0.0}, "kappa must be a finite number above 0, got 0.0"),
         ("rescaled_mse", {"target": -1}, "target must be a finite number above 0, got -1"),
         ("label_smoothing", {"smoothing": 1.0}, "smoothing must be a finite number of at least 0 and below 1, got 1.0"),
-        ("label_smoothing", {"smoothing": -0.1}, "smoothing must be a finite number of at least 0 and below 1, got -0.1"),
+        ("label_smoothing", {"smoothing": -0.1}, "at least 0 and below 1, got -0.1"),
         ("focal", {"gamma": -1.0}, "gamma must be a finite number of at least 0, got -1.0"),
         ("cosine_softmax", {"temperature": 0}, "temperature must be a finite number above 0, got 0"),
         ("dot_regression", {"energy_head": 0}, "energy_head must be a finite number above 0, got 0"),

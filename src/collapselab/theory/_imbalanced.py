@@ -17,9 +17,6 @@ from collapselab.theory._grouped_solve import Solved
 from collapselab.theory._problem import State
 from collapselab.theory.nuclear import balanced_factors
 
-# Squared sine of an angle between class vectors that is zero up to rounding, and that rounding in units of the largest.
-_SAME, _ROUNDING = 1e-11, 1e-14
-
 
 @dataclass(frozen=True)
 class Groups:
@@ -114,24 +111,13 @@ class Solution:
         return {"h": state["h"] * scales[:, None], "weight": state["weight"]}
 
     @property
-    def merged(self) -> tuple[tuple[int, ...], ...]:
-        """Sets of groups, by place, whose class vectors all have one direction; of two classes at least.
+    def merged(self) -> tuple[int, ...]:
+        """Groups of two classes or more, by place, whose class vectors coincide.
 
-        Those of one group coincide then. Those of different groups differ a little in length.
+        Rare classes of different sizes come close to one direction, but no answer here says that they share it.
         """
-        gram, g = self.geometry.weights, len(self.groups.sizes)
-
-        def same(i: int, j: int) -> bool:
-            squares = gram.own[i] * gram.own[j]
-            across = squares - gram.between[i][j] * abs(gram.between[i][j])
-            return across <= _SAME * squares + _ROUNDING * max(gram.own) ** 2
-
-        alone = [i for i in range(g) if gram.sizes[i] == 1 or same(i, i)]
-        found: list[list[int]] = []
-        for i in alone:
-            near = next((one for one in found if same(one[0], i)), None)
-            found.append([i]) if near is None else near.append(i)
-        return tuple(tuple(one) for one in found if sum(gram.sizes[i] for i in one) > 1)
+        differences = self.solved.logits.differences
+        return tuple(g for g, size in enumerate(self.groups.sizes) if size > 1 and differences[g] == 0)
 
 
 def balanced_geometry(sizes: Sequence[int], at: Logits, scales: Array, ratio: float) -> Geometry:

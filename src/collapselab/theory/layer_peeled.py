@@ -119,8 +119,8 @@ class LayerPeeled(AbstractLandscape):
         return self._optimum.solved.price
 
     @property
-    def merged_groups(self) -> tuple[tuple[int, ...], ...]:
-        """Sets of `groups`, by place, whose class vectors have one direction; those of one group coincide then."""
+    def merged_groups(self) -> tuple[int, ...]:
+        """Places in `groups` of two classes or more whose class vectors coincide."""
         return self._optimum.merged
 
     @property

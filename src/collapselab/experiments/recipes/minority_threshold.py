@@ -274,7 +274,7 @@ def _arm(majority: int, budget: float) -> str:
 
 def _merged(optimum: LayerPeeled) -> bool:
     """Whether the minority, the last group, has one class vector."""
-    return any(len(optimum.groups.sizes) - 1 in merged for merged in optimum.merged_groups)
+    return len(optimum.groups.sizes) - 1 in optimum.merged_groups
 
 
 def _look(optimum: LayerPeeled, ratio: float, step: int) -> Look:
