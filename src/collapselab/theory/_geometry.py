@@ -84,10 +84,7 @@ class Geometry:
         """Whether no two class means coincide, as those of classes that vanish do."""
         m, groups = self.means, range(len(self.bias))
         squares = [
-            m.own[g] + m.own[h] - m.between[g][h] - m.between[h][g]
-            for g in groups
-            for h in groups
-            if m.pairs(g, h) > 0
+            m.own[g] + m.own[h] - m.between[g][h] - m.between[h][g] for g in groups for h in groups if m.pairs(g, h) > 0
         ]
         return min(squares) > _ROUNDING * max(map(abs, m.own))
 
