@@ -14,6 +14,7 @@ for _name, _value in {
     "TRANSFORMERS_OFFLINE": "1",
 }.items():
     os.environ.setdefault(_name, _value)
+os.environ["COLUMNS"] = "100"  # text is wrapped to the terminal, and the suite may have any or none
 
 from collections.abc import Iterator
 from typing import Any

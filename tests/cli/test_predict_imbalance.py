@@ -11,7 +11,7 @@ import pytest
 from collapselab.cli import main
 from collapselab.records import RunFolder
 from collapselab.records.prediction import read_prediction
-from collapselab.theory._grouped_solve import Solved
+from collapselab.theory._imbalance.grouped_solve import Solved
 from collapselab.theory.layer_peeled import LayerPeeled
 
 Said = Callable[..., dict[str, Any]]

@@ -11,7 +11,7 @@ from collapselab.core.errors import InputError
 from collapselab.evidence import ClassStats
 from collapselab.metrics import Evidence, measure_evidence
 from collapselab.theory import literal_excess, literal_solution, minimise, torch_affine, unit_batch_norm
-from collapselab.theory._batch_norm_layer import unit_shape
+from collapselab.theory._normalisation.batch_norm_layer import unit_shape
 from collapselab.theory.batch_norm import BatchNormFeatures
 from collapselab.theory.batch_norm_rescaled import RescaledBatchNormFeatures
 from tolerances import IDENTITY, REFERENCE

@@ -22,7 +22,7 @@ from collapselab.theory import (
     rotation_branches,
     taghvaei_residual,
 )
-from collapselab.theory._linear_control import continuous_layer, continuous_map
+from collapselab.theory._deep.linear_control import continuous_layer, continuous_map
 from collapselab.theory.deep_linear import DeepLinear
 from collapselab.theory.linear_mode import LinearMode, LinearNetworkFlow, product
 from tolerances import IDENTITY, ORDER, REFERENCE

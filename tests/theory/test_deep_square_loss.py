@@ -22,7 +22,7 @@ from collapselab.theory import (
     norm_trajectory,
     norm_velocity,
 )
-from collapselab.theory._relu_network import SquareLossDynamics, pullback
+from collapselab.theory._deep.relu_network import SquareLossDynamics, pullback
 from collapselab.theory.deep_square_loss import WeightDecayedSquareLoss, WeightNormalisedSquareLoss
 from tolerances import IDENTITY, REFERENCE
 

@@ -8,7 +8,7 @@ import torch
 
 from collapselab.core.errors import InputError
 from collapselab.theory import Problem, minimise, stationarity
-from collapselab.theory._deep import existence_threshold, fitted_part, globality_threshold
+from collapselab.theory._deep.deep import existence_threshold, fitted_part, globality_threshold
 from collapselab.theory.extended import ExtendedLinear
 from collapselab.theory.squared_error import SquaredErrorFeatures
 from tolerances import IDENTITY, OPTIMUM, REFERENCE

@@ -11,7 +11,7 @@ from collapselab.core.errors import InputError, NotKnown
 from collapselab.evidence import ClassStats, LabelledFeatures, LinearHead
 from collapselab.metrics import Evidence, measure_evidence
 from collapselab.theory import SquaredErrorFlow, State, integrate, strong_collapse_errors
-from collapselab.theory._squared_error import class_parts
+from collapselab.theory._flows.squared_error import class_parts
 from tolerances import IDENTITY, REFERENCE, Relative
 
 FLOW = SquaredErrorFlow(num_classes=4, per_class=6, num_features=10)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from collapselab.core.errors import NotConverged
-from collapselab.theory._grouped import Grouped, Logits
-from collapselab.theory._grouped_coarse import coarser, lifted
-from collapselab.theory._grouped_dual import dual_bound, gap
-from collapselab.theory._grouped_factors import Factored
-from collapselab.theory._grouped_products import descend_by_products
-from collapselab.theory._grouped_solve import solve
+from collapselab.theory._imbalance.grouped import Grouped, Logits
+from collapselab.theory._imbalance.grouped_coarse import coarser, lifted
+from collapselab.theory._imbalance.grouped_dual import dual_bound, gap
+from collapselab.theory._imbalance.grouped_factors import Factored
+from collapselab.theory._imbalance.grouped_products import descend_by_products
+from collapselab.theory._imbalance.grouped_solve import solve
 
 SIZES = np.array([3.0, 1.0, 2.0])
 SHARES = np.array([0.5, 0.2, 0.3])

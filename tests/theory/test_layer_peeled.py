@@ -7,7 +7,7 @@ import torch
 
 from collapselab.core.errors import InputError, NotConverged
 from collapselab.theory import LayerPeeled, minimise, semidefinite_relaxation, solve_low_rank
-from collapselab.theory._grouped_solve import solve
+from collapselab.theory._imbalance.grouped_solve import solve
 from collapselab.theory.layer_peeled_balanced import LayerPeeledBalanced
 
 

@@ -22,7 +22,7 @@ from collapselab.theory import (
     normalised_margin,
     rescaled_descent,
 )
-from collapselab.theory._log_domain import log_cross_entropies, log_loss_slopes, log_mean_cross_entropy
+from collapselab.theory._margins.log_domain import log_cross_entropies, log_loss_slopes, log_mean_cross_entropy
 from collapselab.theory.saddles import escape_direction
 from tolerances import IDENTITY, REFERENCE
 

@@ -12,8 +12,8 @@ from collapselab.evidence import ClassStats
 from collapselab.metrics import Evidence, measure_evidence
 from collapselab.records.prediction import Prediction
 from collapselab.theory import LayerPeeled, Problem, minimise, predict
-from collapselab.theory._grouped_solve import Solved
-from collapselab.theory._uneven import Kinds, Uneven
+from collapselab.theory._imbalance.grouped_solve import Solved
+from collapselab.theory._imbalance.uneven import Kinds, Uneven
 from collapselab.theory.imbalanced_cross_entropy import ImbalancedCrossEntropy
 from collapselab.theory.weighted_cross_entropy import WeightedCrossEntropy
 

@@ -10,7 +10,7 @@ import torch
 
 from collapselab.core.errors import InputError
 from collapselab.theory import Problem, minimise
-from collapselab.theory._levels import shrunken
+from collapselab.theory._balanced_squares.levels import shrunken
 from collapselab.theory.rescaled_squared_error import (
     MeanSquaredErrorFeatures,
     RescaledSquaredErrorFeatures,

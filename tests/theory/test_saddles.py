@@ -7,7 +7,7 @@ import torch
 
 from collapselab.core.errors import InputError, NotKnown
 from collapselab.theory import CrossEntropyFeatures, FocalFeatures, Problem
-from collapselab.theory._sample_losses import sample_losses
+from collapselab.theory._convex.sample_losses import sample_losses
 from collapselab.theory._simplex import simplex_state
 from collapselab.theory.saddles import escape_direction, saddle, widened
 

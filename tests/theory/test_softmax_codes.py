@@ -18,8 +18,8 @@ from collapselab.geometry import (
     softmax_code,
 )
 from collapselab.theory import SoftmaxCodes, descend_on_sphere, gradient, hardmax, hardmax_features
-from collapselab.theory._codes import known_codes, pairs_known
-from collapselab.theory._hardmax import _LogLossOnSphere
+from collapselab.theory._codes.codes import known_codes, pairs_known
+from collapselab.theory._codes.hardmax import _LogLossOnSphere
 from tolerances import REFERENCE
 
 

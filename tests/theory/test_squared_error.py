@@ -9,7 +9,7 @@ import torch
 
 from collapselab.core.errors import InputError
 from collapselab.theory import Problem, minimise
-from collapselab.theory._levels import nonnegative
+from collapselab.theory._balanced_squares.levels import nonnegative
 from collapselab.theory.squared_error import SquaredErrorFeatures
 from tolerances import IDENTITY, OPTIMUM, REFERENCE
 

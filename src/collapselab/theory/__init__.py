@@ -1,28 +1,12 @@
 """Models with known answers, one module a model: landscapes that state their optimum, and dynamics that state facts."""
 
-from collapselab.theory._batch_norm_layer import torch_affine, unit_batch_norm
 from collapselab.theory._blocks import BlockMatrix
-from collapselab.theory._deep import existence_threshold, fitted_part, globality_threshold
-from collapselab.theory._geometry import Geometry
-from collapselab.theory._hardmax import descend_on_sphere, hardmax, hardmax_features
-from collapselab.theory._linear_control import RotationBranch, rotation_branches, taghvaei_residual
-from collapselab.theory._linear_modes import mode_time, mode_trajectory
-from collapselab.theory._linear_roots import mode_thresholds, regularised_roots, regularised_singular_values
-from collapselab.theory._margins import MarginResidual, logit_margins, margin_bound, margin_residual, normalised_margin
-from collapselab.theory._model import (
-    REGISTRY,
-    AbstractDynamics,
-    AbstractLandscape,
-    Model,
-    UnconstrainedLandscape,
-    model,
-)
-from collapselab.theory._predict import answered, predict
-from collapselab.theory._problem import Problem, State
-from collapselab.theory._renormalised import central_path_loss, renormalised, renormalised_step, signal_to_noise
-from collapselab.theory._rescaled import rescaled_descent
-from collapselab.theory._solve import Trajectory, gradient, integrate, minimise, stationarity
-from collapselab.theory._square_loss_norm import (
+from collapselab.theory._codes.hardmax import descend_on_sphere, hardmax, hardmax_features
+from collapselab.theory._deep.deep import existence_threshold, fitted_part, globality_threshold
+from collapselab.theory._deep.linear_control import RotationBranch, rotation_branches, taghvaei_residual
+from collapselab.theory._deep.linear_modes import mode_time, mode_trajectory
+from collapselab.theory._deep.linear_roots import mode_thresholds, regularised_roots, regularised_singular_values
+from collapselab.theory._deep.square_loss_norm import (
     MarginForm,
     decayed_equilibrium_norms,
     equilibrium_norm,
@@ -31,6 +15,28 @@ from collapselab.theory._square_loss_norm import (
     norm_trajectory,
     norm_velocity,
 )
+from collapselab.theory._flows.renormalised import central_path_loss, renormalised, renormalised_step, signal_to_noise
+from collapselab.theory._geometry import Geometry
+from collapselab.theory._margins.margins import (
+    MarginResidual,
+    logit_margins,
+    margin_bound,
+    margin_residual,
+    normalised_margin,
+)
+from collapselab.theory._margins.rescaled import rescaled_descent
+from collapselab.theory._model import (
+    REGISTRY,
+    AbstractDynamics,
+    AbstractLandscape,
+    Model,
+    UnconstrainedLandscape,
+    model,
+)
+from collapselab.theory._normalisation.batch_norm_layer import torch_affine, unit_batch_norm
+from collapselab.theory._predict import answered, predict
+from collapselab.theory._problem import Problem, State
+from collapselab.theory._solve import Trajectory, gradient, integrate, minimise, stationarity
 from collapselab.theory.batch_norm_rescaled import literal_excess, literal_solution
 from collapselab.theory.central_path import SquaredErrorParts, least_squares_head, squared_error_parts
 from collapselab.theory.certificates import Certificate, certificate, certificate_of

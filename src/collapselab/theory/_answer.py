@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from collapselab.geometry import orthogonal_frame
+from collapselab.theory._balanced_squares.orthogonal import nonnegative_frame
 from collapselab.theory._blocks import BlockMatrix
 from collapselab.theory._geometry import Geometry
-from collapselab.theory._orthogonal import nonnegative_frame
 from collapselab.theory._problem import Problem, State
 
 

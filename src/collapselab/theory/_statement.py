@@ -11,11 +11,11 @@ from typing import Any
 from collapselab.records.prediction import Blocks, Gram, Norms, PredictedGeometry, Prediction, Sweep
 from collapselab.theory._blocks import BlockMatrix
 from collapselab.theory._geometry import Geometry
-from collapselab.theory._imbalanced import Groups
+from collapselab.theory._imbalance.imbalanced import Groups
+from collapselab.theory._imbalance.under_imbalance import under_imbalance
+from collapselab.theory._imbalance.uneven import Kinds, Uneven
 from collapselab.theory._model import REGISTRY, AbstractLandscape, Model, UnconstrainedLandscape
 from collapselab.theory._problem import Problem
-from collapselab.theory._under_imbalance import under_imbalance
-from collapselab.theory._uneven import Kinds, Uneven
 from collapselab.theory.imbalanced_cross_entropy import ImbalancedCrossEntropy
 from collapselab.theory.layer_peeled import LayerPeeled
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from collapselab.theory._batch_norm import BatchNormLandscape
-from collapselab.theory._batch_norm_layer import unit_shape
-from collapselab.theory._frame import frame_geometry
+from collapselab.theory._deep.frame import frame_geometry
 from collapselab.theory._geometry import Geometry
 from collapselab.theory._model import model
+from collapselab.theory._normalisation.batch_norm import BatchNormLandscape
+from collapselab.theory._normalisation.batch_norm_layer import unit_shape
 from collapselab.theory._problem import State
 
 

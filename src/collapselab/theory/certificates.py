@@ -10,9 +10,9 @@ from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.core.linalg import right_svd
 from collapselab.evidence import LabelledFeatures, LinearHead
-from collapselab.theory._lower_bound import best_class_logits, lower_bound
+from collapselab.theory._convex.lower_bound import best_class_logits, lower_bound
+from collapselab.theory._convex.sample_losses import Loss, logit_gradient
 from collapselab.theory._problem import Problem, State
-from collapselab.theory._sample_losses import Loss, logit_gradient
 from collapselab.theory.nuclear import balance_residual, balancing_decay, nuclear_norm
 
 _CAVEAT = (

@@ -11,15 +11,15 @@ from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.evidence import LabelledFeatures
 from collapselab.geometry import orthogonal_frame
-from collapselab.theory._frame import frame_geometry
-from collapselab.theory._geometry import Geometry
-from collapselab.theory._linear_roots import (
+from collapselab.theory._deep.frame import frame_geometry
+from collapselab.theory._deep.linear_roots import (
     ModeThresholds,
     global_strength,
     mode_thresholds,
     mode_value,
     regularised_roots,
 )
+from collapselab.theory._geometry import Geometry
 from collapselab.theory._model import AbstractLandscape, model
 from collapselab.theory._problem import State
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from collapselab.theory._deep.relu_network import SquareLossDynamics, pullback
 from collapselab.theory._model import model
 from collapselab.theory._problem import State
-from collapselab.theory._relu_network import SquareLossDynamics, pullback
 
 
 @model("weight_normalised_square_loss", label="squared error, normalised layers", source="poggio2020")

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
-from collapselab.theory._deep import through
-from collapselab.theory._extended import ExtendedLandscape
+from collapselab.theory._deep.deep import through
+from collapselab.theory._deep.extended import ExtendedLandscape
 from collapselab.theory._model import model
 from collapselab.theory._problem import Problem, State
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from collapselab.core.errors import NotKnown
 from collapselab.core.linalg import RANK_TOLERANCE
+from collapselab.theory._flows.squared_error import SquaredErrorDynamics, class_parts
 from collapselab.theory._model import model
 from collapselab.theory._problem import State
-from collapselab.theory._squared_error import SquaredErrorDynamics, class_parts
 
 
 class StrongCollapseErrors(NamedTuple):

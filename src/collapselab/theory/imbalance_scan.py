@@ -9,9 +9,9 @@ import numpy as np
 from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.theory._geometry import Geometry
-from collapselab.theory._grouped import Grouped
-from collapselab.theory._grouped_solve import solve_together
-from collapselab.theory._imbalanced import balanced_geometry
+from collapselab.theory._imbalance.grouped import Grouped
+from collapselab.theory._imbalance.grouped_solve import solve_together
+from collapselab.theory._imbalance.imbalanced import balanced_geometry
 
 
 class AtImbalance(NamedTuple):

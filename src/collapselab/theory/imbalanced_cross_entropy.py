@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from collapselab.core.errors import InputError
 from collapselab.theory._geometry import Geometry
-from collapselab.theory._grouped import Grouped, Logits
-from collapselab.theory._grouped_factors import Factored
-from collapselab.theory._grouped_newton import descend
-from collapselab.theory._grouped_solve import solve
-from collapselab.theory._imbalanced import Groups, Solution, refuse_few_features
+from collapselab.theory._imbalance.grouped import Grouped, Logits
+from collapselab.theory._imbalance.grouped_factors import Factored
+from collapselab.theory._imbalance.grouped_newton import descend
+from collapselab.theory._imbalance.grouped_solve import solve
+from collapselab.theory._imbalance.imbalanced import Groups, Solution, refuse_few_features
 from collapselab.theory._model import UnconstrainedLandscape, model
 from collapselab.theory._problem import Problem, State
 

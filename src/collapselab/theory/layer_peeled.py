@@ -14,9 +14,9 @@ from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.theory._charts import within_budget
 from collapselab.theory._geometry import Geometry
-from collapselab.theory._grouped import Grouped
-from collapselab.theory._grouped_solve import solve
-from collapselab.theory._imbalanced import Groups, Solution, refuse_few_features
+from collapselab.theory._imbalance.grouped import Grouped
+from collapselab.theory._imbalance.grouped_solve import solve
+from collapselab.theory._imbalance.imbalanced import Groups, Solution, refuse_few_features
 from collapselab.theory._model import AbstractLandscape, model
 from collapselab.theory._problem import Problem, State
 from collapselab.theory.minority_collapse import minority_collapse_threshold
@@ -30,7 +30,7 @@ class LayerPeeled(AbstractLandscape):
     The norm of features is averaged within classes first, so that rare classes have the same budget as others. With
     one row of logits a class in M, features and head exist if and only if $\|M\|_*\le K\sqrt{E_WE_H}$, so that the
     budgets matter by their product alone. The convex problem that is left has an optimum that treats classes of one
-    size alike (see `_grouped`); it is solved to rounding, with a rigorous gap. Classes of one size coincide where a
+    size alike (see `_imbalance`); it is solved to rounding, with a rigorous gap. Classes of one size coincide where a
     class has at most the weight `multiplier` in the mean loss: minority collapse.
 
     Attributes:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError, NotKnown
-from collapselab.theory._linear_modes import mode_clock, mode_trajectory, mode_velocity
+from collapselab.theory._deep.linear_modes import mode_clock, mode_trajectory, mode_velocity
 from collapselab.theory._model import AbstractDynamics, model
 from collapselab.theory._problem import State
 

@@ -8,9 +8,9 @@ import torch
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError, NotKnown
+from collapselab.theory._flows.squared_error import SquaredErrorDynamics, class_parts
 from collapselab.theory._model import model
 from collapselab.theory._problem import State
-from collapselab.theory._squared_error import SquaredErrorDynamics, class_parts
 
 _SPACES = ("attracting", "contracting", "common_growing", "common_shrinking", "within")
 

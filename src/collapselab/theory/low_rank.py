@@ -11,9 +11,9 @@ from torch import Tensor
 from collapselab.core import checks
 from collapselab.core.errors import InputError, NotConverged, NotKnown
 from collapselab.theory._charts import within_budget
+from collapselab.theory._convex.sample_losses import Loss, logit_gradient, sample_losses
 from collapselab.theory._model import AbstractLandscape
 from collapselab.theory._problem import State
-from collapselab.theory._sample_losses import Loss, logit_gradient, sample_losses
 from collapselab.theory._solve import minimise
 from collapselab.theory.nuclear import spectral_norm
 from collapselab.theory.semidefinite import class_shares

@@ -12,8 +12,8 @@ from torch import Tensor
 from collapselab.core import checks
 from collapselab.core.errors import InputError, NotKnown
 from collapselab.theory._geometry import Geometry
-from collapselab.theory._log_domain import competition, log_mean_cross_entropy
-from collapselab.theory._margins import margin_bound
+from collapselab.theory._margins.log_domain import competition, log_mean_cross_entropy
+from collapselab.theory._margins.margins import margin_bound
 from collapselab.theory._model import UnconstrainedLandscape, model
 from collapselab.theory._problem import Problem, State
 from collapselab.theory._simplex import simplex_geometry, simplex_state

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from collapselab.core import checks
-from collapselab.theory._grouped import Grouped
-from collapselab.theory._grouped_solve import Solved, solve
+from collapselab.theory._imbalance.grouped import Grouped
+from collapselab.theory._imbalance.grouped_solve import Solved, solve
 
 # Relative accuracy of the threshold.
 _ACCURACY = 1e-12

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
+from collapselab.theory._flows.renormalised import central_path_loss
 from collapselab.theory._model import AbstractDynamics, model
 from collapselab.theory._problem import State
-from collapselab.theory._renormalised import central_path_loss
 
 # Newton's method goes down to the root from above and doubles its digits at the end; 12 steps were met.
 _STEPS = 100

@@ -13,11 +13,11 @@ from torch.nn import functional
 from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.theory._answer import Answer
-from collapselab.theory._balanced import SignedLevels
+from collapselab.theory._balanced_squares.balanced import SignedLevels
+from collapselab.theory._balanced_squares.separate import SeparateClasses
 from collapselab.theory._geometry import Geometry
 from collapselab.theory._model import UnconstrainedLandscape, model
 from collapselab.theory._problem import Problem, State
-from collapselab.theory._separate import SeparateClasses
 from collapselab.theory.squared_error import SquaredErrorFeatures, refuse_without_decay, vanishing
 
 

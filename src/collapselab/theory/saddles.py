@@ -8,9 +8,9 @@ from torch import Tensor
 from collapselab.core import checks
 from collapselab.core.errors import InputError, NotKnown
 from collapselab.core.linalg import right_svd
+from collapselab.theory._convex.sample_losses import Loss, logit_gradient, sample_losses
 from collapselab.theory._model import UnconstrainedLandscape
 from collapselab.theory._problem import Problem, State
-from collapselab.theory._sample_losses import Loss, logit_gradient, sample_losses
 from collapselab.theory._solve import minimise
 
 # Part of the size of features and head below which what they have of a direction is rounding.

@@ -14,8 +14,8 @@ from torch.nn import functional
 from collapselab.core import checks
 from collapselab.core.errors import InputError, NotKnown
 from collapselab.theory._geometry import Geometry
-from collapselab.theory._grouped import Array, Logits
-from collapselab.theory._imbalanced import Groups, balanced_geometry
+from collapselab.theory._imbalance.grouped import Array, Logits
+from collapselab.theory._imbalance.imbalanced import Groups, balanced_geometry
 from collapselab.theory._model import UnconstrainedLandscape, model
 from collapselab.theory._problem import Problem, State
 from collapselab.theory.nuclear import balanced_factors

@@ -15,9 +15,9 @@ from collapselab.evidence import LinearHead
 from collapselab.geometry import orthogonal_frame, smallest_one_versus_rest
 from collapselab.theory._blocks import BlockMatrix
 from collapselab.theory._charts import on_sphere
-from collapselab.theory._codes import KnownCodes, SymmetricCode, known_codes, pairs_known
+from collapselab.theory._codes.codes import KnownCodes, SymmetricCode, known_codes, pairs_known
 from collapselab.theory._geometry import Geometry
-from collapselab.theory._log_domain import log_cross_entropies, log_mean_cross_entropy
+from collapselab.theory._margins.log_domain import log_cross_entropies, log_mean_cross_entropy
 from collapselab.theory._model import AbstractLandscape, model
 from collapselab.theory._problem import State
 

@@ -12,13 +12,13 @@ from torch.nn import functional
 
 from collapselab.core.errors import InputError
 from collapselab.theory._answer import Answer
-from collapselab.theory._balanced import NonnegativeLevels, SignedLevels, strength
-from collapselab.theory._centred import CentredClasses
+from collapselab.theory._balanced_squares.balanced import NonnegativeLevels, SignedLevels, strength
+from collapselab.theory._balanced_squares.centred import CentredClasses
+from collapselab.theory._balanced_squares.separate import SeparateClasses
+from collapselab.theory._balanced_squares.untold import untold_class
 from collapselab.theory._geometry import Geometry
 from collapselab.theory._model import UnconstrainedLandscape, model
 from collapselab.theory._problem import Problem, State
-from collapselab.theory._separate import SeparateClasses
-from collapselab.theory._untold import untold_class
 
 
 @model("mse", label="squared error on unconstrained features", source="tirer2022")

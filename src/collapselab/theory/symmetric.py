@@ -13,12 +13,12 @@ from torch.nn import functional
 from collapselab.core.errors import InputError
 from collapselab.geometry import orthogonal_frame, simplex_etf
 from collapselab.theory._blocks import BlockMatrix
+from collapselab.theory._convex.reduced import Reduced, ReducedOptimum
+from collapselab.theory._convex.symmetry import Facts, LossFunction, facts
 from collapselab.theory._geometry import Geometry
 from collapselab.theory._model import UnconstrainedLandscape, model
 from collapselab.theory._problem import Problem, State
-from collapselab.theory._reduced import Reduced, ReducedOptimum
 from collapselab.theory._simplex import balance, refuse_unless_simplex
-from collapselab.theory._symmetry import Facts, LossFunction, facts
 
 
 @model("symmetric", label="any convex loss that treats classes alike, on unconstrained features", source="zhu2021")

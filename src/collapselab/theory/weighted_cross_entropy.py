@@ -11,8 +11,8 @@ from torch import Tensor
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
-from collapselab.theory._grouped import Array, Grouped
-from collapselab.theory._imbalanced import Groups
+from collapselab.theory._imbalance.grouped import Array, Grouped
+from collapselab.theory._imbalance.imbalanced import Groups
 from collapselab.theory._model import model
 from collapselab.theory._problem import Problem
 from collapselab.theory.imbalanced_cross_entropy import ImbalancedCrossEntropy

@@ -9,8 +9,8 @@ import numpy as np
 from collapselab.core.errors import InputError
 from collapselab.records.prediction import Imbalance, ImbalanceSweep, Remedy
 from collapselab.theory._geometry import Geometry
+from collapselab.theory._imbalance.uneven import Kinds, Uneven
 from collapselab.theory._problem import Problem
-from collapselab.theory._uneven import Kinds, Uneven
 from collapselab.theory.fixed_classifier import FixedClassifierFeatures
 from collapselab.theory.fixed_classifier_on_sphere import FixedClassifierOnSphere
 from collapselab.theory.imbalanced_cross_entropy import ImbalancedCrossEntropy

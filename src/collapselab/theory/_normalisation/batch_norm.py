@@ -10,8 +10,8 @@ from torch import Tensor
 from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.evidence import LabelledFeatures
-from collapselab.theory._batch_norm_layer import unit_batch_norm
 from collapselab.theory._model import AbstractLandscape
+from collapselab.theory._normalisation.batch_norm_layer import unit_batch_norm
 from collapselab.theory._problem import State
 
 

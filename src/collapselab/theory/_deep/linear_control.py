@@ -14,7 +14,7 @@ from torch import Tensor
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
-from collapselab.theory._roots import last_that_holds
+from collapselab.theory._balanced_squares.roots import last_that_holds
 
 # Points of the search along a branch for each radian that it can wind.
 _POINTS = 400

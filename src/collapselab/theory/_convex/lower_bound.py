@@ -9,9 +9,9 @@ from torch import Tensor
 
 from collapselab.core.errors import NotKnown
 from collapselab.core.linalg import right_svd
+from collapselab.theory._convex.sample_losses import Loss, logit_gradient, one_hot, sample_losses
 from collapselab.theory._model import AbstractLandscape
 from collapselab.theory._problem import Bias, Problem, State
-from collapselab.theory._sample_losses import Loss, logit_gradient, one_hot, sample_losses
 from collapselab.theory._solve import minimise
 
 # Random part that is added to a start so that it is no saddle, relative to the size of what is there.

@@ -11,9 +11,9 @@ from torch.nn import functional
 from collapselab.core.errors import InputError
 from collapselab.evidence import LabelledFeatures
 from collapselab.theory._answer import diagonal, equal_sizes
-from collapselab.theory._deep import DeepDirections, existence_threshold, globality_threshold
+from collapselab.theory._balanced_squares.levels import two_levels
+from collapselab.theory._deep.deep import DeepDirections, existence_threshold, globality_threshold
 from collapselab.theory._geometry import Geometry
-from collapselab.theory._levels import two_levels
 from collapselab.theory._model import AbstractLandscape
 from collapselab.theory._problem import Problem, State
 from collapselab.theory.squared_error import refuse_without_decay

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from collapselab.theory._balanced_squares.roots import last_that_holds
 from collapselab.theory._blocks import BlockMatrix
-from collapselab.theory._roots import last_that_holds
 
 
 @dataclass(frozen=True)

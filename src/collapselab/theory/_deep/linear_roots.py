@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from collapselab.core import checks
-from collapselab.theory._roots import last_that_holds
+from collapselab.theory._balanced_squares.roots import last_that_holds
 
 
 class ModeThresholds(NamedTuple):

@@ -7,8 +7,8 @@ import torch
 
 from collapselab.geometry.configurations import canonical_simplex
 from collapselab.theory._answer import Answer, Factors, diagonal
+from collapselab.theory._balanced_squares.levels import Levels, nonnegative, root_of, shrunken, two_levels
 from collapselab.theory._geometry import Geometry
-from collapselab.theory._levels import Levels, nonnegative, root_of, shrunken, two_levels
 from collapselab.theory._problem import Problem
 
 

@@ -6,12 +6,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from collapselab.core.errors import NotConverged
-from collapselab.theory._grouped import Array, Grouped, Logits
-from collapselab.theory._grouped_coarse import coarser, lifted
-from collapselab.theory._grouped_dual import gap
-from collapselab.theory._grouped_factors import Factored
-from collapselab.theory._grouped_newton import descend
-from collapselab.theory._grouped_products import descend_by_products
+from collapselab.theory._imbalance.grouped import Array, Grouped, Logits
+from collapselab.theory._imbalance.grouped_coarse import coarser, lifted
+from collapselab.theory._imbalance.grouped_dual import gap
+from collapselab.theory._imbalance.grouped_factors import Factored
+from collapselab.theory._imbalance.grouped_newton import descend
+from collapselab.theory._imbalance.grouped_products import descend_by_products
 
 # With more groups than this, second derivatives cost more than they save.
 _FEW_GROUPS = 10

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collapselab.theory._grouped import Array
-from collapselab.theory._grouped_factors import Factored, Point
+from collapselab.theory._imbalance.grouped import Array
+from collapselab.theory._imbalance.grouped_factors import Factored, Point
 
 # Curvature below this part of the largest is that of a rotation of the factors, along which nothing changes.
 _FLAT = 1e-11

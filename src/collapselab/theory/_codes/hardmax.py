@@ -10,7 +10,7 @@ from collapselab.core import checks
 from collapselab.core.errors import InputError, NotKnown
 from collapselab.geometry import ways_to_rest
 from collapselab.theory._charts import on_sphere
-from collapselab.theory._log_domain import log_mean_cross_entropy
+from collapselab.theory._margins.log_domain import log_mean_cross_entropy
 from collapselab.theory._model import AbstractLandscape
 from collapselab.theory._problem import State
 from collapselab.theory._solve import Trajectory, minimise

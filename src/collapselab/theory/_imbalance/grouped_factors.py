@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collapselab.theory._grouped import Array, Grouped, Logits, Slopes
+from collapselab.theory._imbalance.grouped import Array, Grouped, Logits, Slopes
 
 
 class Point(NamedTuple):

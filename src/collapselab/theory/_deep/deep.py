@@ -11,9 +11,9 @@ from torch import Tensor
 from collapselab.core import checks
 from collapselab.geometry import orthogonal_frame
 from collapselab.geometry.configurations import canonical_simplex
-from collapselab.theory._orthogonal import nonnegative_frame
+from collapselab.theory._balanced_squares.orthogonal import nonnegative_frame
+from collapselab.theory._balanced_squares.roots import last_that_holds
 from collapselab.theory._problem import Problem, State
-from collapselab.theory._roots import last_that_holds
 
 
 def existence_threshold(num_factors: int) -> float:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
-from collapselab.theory._log_domain import log_loss_slopes
+from collapselab.theory._margins.log_domain import log_loss_slopes
 from collapselab.theory._problem import State
 
 

@@ -10,7 +10,7 @@ import torch
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
-from collapselab.theory._log_domain import log_loss_slopes
+from collapselab.theory._margins.log_domain import log_loss_slopes
 from collapselab.theory._problem import State
 from collapselab.theory._solve import Status, Trajectory
 from collapselab.theory.max_margin import UnregularisedCrossEntropy

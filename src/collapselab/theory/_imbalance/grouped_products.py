@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collapselab.theory._grouped import Array, Logits, Slopes
-from collapselab.theory._grouped_dual import gap
-from collapselab.theory._grouped_factors import Factored, Point
+from collapselab.theory._imbalance.grouped import Array, Logits, Slopes
+from collapselab.theory._imbalance.grouped_dual import gap
+from collapselab.theory._imbalance.grouped_factors import Factored, Point
 
 # Expected decrease, as a part of the value, that rounding may hide, and how many such steps are taken.
 _UNSEEN, _MOST_UNSEEN = 1e-13, 4

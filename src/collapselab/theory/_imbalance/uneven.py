@@ -10,7 +10,7 @@ import numpy as np
 from collapselab.records.groups import class_groups
 from collapselab.theory._blocks import BlockMatrix
 from collapselab.theory._geometry import Geometry
-from collapselab.theory._grouped import Array
+from collapselab.theory._imbalance.grouped import Array
 
 # Rows of the classifier closer than this part of the longest count as one, as in `merged_classifiers`.
 _MERGED = 0.05

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
-from collapselab.theory._linear_roots import regularised_roots
+from collapselab.theory._deep.linear_roots import regularised_roots
 
 
 class MarginForm(NamedTuple):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from collapselab.theory._grouped import Array, Grouped, Logits
+from collapselab.theory._imbalance.grouped import Array, Grouped, Logits
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ import math
 import torch
 
 from collapselab.theory._answer import Factors, placed
-from collapselab.theory._balanced import bias_weight, strength
-from collapselab.theory._levels import two_levels
+from collapselab.theory._balanced_squares.balanced import bias_weight, strength
+from collapselab.theory._balanced_squares.levels import two_levels
 from collapselab.theory._problem import Problem, State
 
 

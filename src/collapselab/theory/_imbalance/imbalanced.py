@@ -12,8 +12,8 @@ from torch import Tensor
 from collapselab.core.errors import InputError
 from collapselab.theory._blocks import BlockMatrix
 from collapselab.theory._geometry import Geometry
-from collapselab.theory._grouped import Array, Grouped, Logits
-from collapselab.theory._grouped_solve import Solved
+from collapselab.theory._imbalance.grouped import Array, Grouped, Logits
+from collapselab.theory._imbalance.grouped_solve import Solved
 from collapselab.theory._problem import State
 from collapselab.theory.nuclear import balanced_factors
 

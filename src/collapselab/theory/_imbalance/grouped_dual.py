@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from collapselab.theory._grouped import Array, Grouped, Logits, Slopes
+from collapselab.theory._imbalance.grouped import Array, Grouped, Logits, Slopes
 
 
 def gap(program: Grouped, at: Logits) -> float:

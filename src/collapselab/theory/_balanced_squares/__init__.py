@@ -1,0 +1,1 @@
+"""Squared error on free features, case by case: by bias, by sign, by sizes of classes."""

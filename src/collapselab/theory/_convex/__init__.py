@@ -1,0 +1,1 @@
+"""Bounds and reductions of convex losses: by duality, by symmetry."""

@@ -1,0 +1,1 @@
+"""Several layers: factors, modes, critical points, norms of layers."""

@@ -1,0 +1,1 @@
+"""What flows of the squared error and renormalised flows have in common."""

@@ -1,0 +1,1 @@
+"""Margins, descent in logarithms, and what lies below the range of floats."""
