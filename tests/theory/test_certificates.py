@@ -179,3 +179,16 @@ def test_features_of_any_order_and_precision_are_judged_as_their_problem() -> No
     assert found.loss == pytest.approx(expected.loss, rel=1e-6)
     assert found.lower_bound == pytest.approx(expected.lower_bound, rel=1e-6)
     assert not found.fitted
+
+
+@pytest.mark.parametrize("per_class", [10, 10_000])
+def test_many_samples_do_not_make_a_point_critical(per_class: int) -> None:
+    """Noise in features that the head does not see leaves its gradient as it is, and costs decay."""
+    problem = Problem.balanced(4, per_class, 8, decay_head=5e-3, decay_features=5e-3 / (4 * per_class))
+    state = CrossEntropyFeatures(problem).minimiser()
+    unseen = torch.linalg.svd(state["weight"])[2][3:]
+    noise = torch.randn(4 * per_class, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64) @ unseen
+    centred = noise - torch.stack([part.mean(0) for part in noise.split(per_class)])[problem.labels]
+    found = certificate(problem, {**state, "h": state["h"] + 0.5 * centred}, refine=False)
+    assert found.gap > 0.01 * found.loss
+    assert found.kind == "not critical"

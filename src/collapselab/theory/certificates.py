@@ -44,7 +44,9 @@ class Certificate:
         multiplicity: How many singular values of the gradient are as large as the largest.
         balance_residual: See the function `balance_residual`.
         unbalance: What decay costs beyond what logits like these have to cost, part of the gap.
-        slope: Largest entry of the gradient by features, head and bias; 0 at a critical point.
+        slope: Largest entry of the gradient by features, head and bias; 0 at a critical point. Features are in the unit
+            $\sqrt{\lambda_W/\lambda_H}$, in which their decay is that of the head: their own gradient falls as samples
+            are added, however far from optimal they are.
         decay_head: lambda_W.
         decay_features: lambda_H.
         decay_bias: lambda_b, 0 without bias or for one that is free.
@@ -233,7 +235,8 @@ def _fitting(problem: Problem, state: State) -> tuple[Tensor, Tensor, Tensor]:
 
 def _steepest(problem: Problem, h: Tensor, weight: Tensor, bias: Tensor, *, slope: Tensor) -> float:
     """Largest entry of the gradient by features, head and bias."""
-    parts = [slope @ weight + problem.decay_features * h, slope.T @ h + problem.decay_head * weight]
+    unit = (problem.decay_head / problem.decay_features) ** 0.5
+    parts = [unit * (slope @ weight + problem.decay_features * h), slope.T @ h + problem.decay_head * weight]
     if problem.bias != "none":
         parts.append(slope.sum(0) + problem.decay_bias * bias)
     return max(float(part.abs().max()) for part in parts)
