@@ -174,3 +174,11 @@ def test_refuses(change: dict[str, object], message: str) -> None:
     given = {"counts": (5, 3, 2), "num_features": 3, **change}
     with pytest.raises(InputError, match=message):
         LayerPeeled(**given)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("budget", [1e3, 1e6])
+@pytest.mark.parametrize("counts", [(50, 50, 2, 2), tuple(range(1, 13))])
+def test_a_loss_that_underflows_is_no_optimum(counts: tuple[int, ...], budget: float) -> None:
+    model = LayerPeeled(counts, 12, budget, budget)
+    with pytest.raises(NotConverged, match="underflows"):
+        _ = model.minimum

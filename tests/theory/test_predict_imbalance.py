@@ -179,7 +179,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({**BUDGETS, "counts": (3, 2.5)}, r"counts\[1\] must be an integer"),
     ({**BUDGETS, "counts": (3,)}, "counts must be those of two classes or more"),
     ({}, "decay_head must be given, or budget_head and budget_features, got nothing"),
-    ({**DECAYS, "class_weights": (1.0, 2.0)}, "classes must have one size|no setting 'class_weights'"),
+    ({**DECAYS, "class_weights": (1.0, 2.0)}, "class_weights must be 4, one a class, got 2"),
 ]
 
 
@@ -211,3 +211,51 @@ def test_classes_of_different_sizes_come_near_and_do_not_merge() -> None:
     none = found.imbalance.remedies[0]
     assert (none.merged, none.near) == (0, found.predicts["merged_classifiers"])
     assert none.near == 13
+
+
+def test_far_ratios_are_not_cut_off() -> None:
+    """The threshold of weak decay lies where sizes as parts of a million would all be one."""
+    asked: dict[str, Any] = {"counts": (100,) * 5 + (10,) * 5, "decay_head": 1e-5, "decay_features": 1e-5}
+    imbalance = predict("cross_entropy", bias="none", follow=True, **asked).imbalance
+    assert imbalance is not None
+    assert imbalance.threshold is not None
+    assert imbalance.threshold > 1e6
+    assert imbalance.sweep is not None
+    for ratio, merged in zip(imbalance.sweep.imbalance, imbalance.sweep.merged, strict=True):
+        if abs(ratio / imbalance.threshold - 1) > 1e-3:
+            assert merged == (5 if ratio > imbalance.threshold else 0), ratio
+
+
+def test_where_everything_vanishes_does_not_depend_on_the_ratio_of_the_decays() -> None:
+    def vanishes_at(times: float) -> float | None:
+        asked: dict[str, Any] = {"decay_head": times, "decay_features": 1e-16 / times}
+        sweep = predict("cross_entropy", num_classes=4, per_class=5, follow=True, **asked).sweep
+        assert sweep is not None
+        return sweep.vanishes_at
+
+    assert vanishes_at(1e8) == pytest.approx(vanishes_at(1e-8), rel=1e-9)
+
+
+def test_a_threshold_beyond_float64_is_left_out() -> None:
+    asked: dict[str, Any] = {"counts": (50, 50, 50, 2, 2), "budget_head": 300.0, "budget_features": 300.0}
+    found = predict("cross_entropy", **asked)
+    assert found.minority_collapse_threshold is None
+    assert found.imbalance is not None
+    assert found.imbalance.weight_needed is None
+    looser = {one.name: one for one in found.imbalance.remedies}["looser"]
+    assert looser.unknown is not None
+    assert "underflows" in looser.unknown
+
+
+def test_with_few_features_the_answer_is_followed_as_far_as_they_suffice() -> None:
+    asked: dict[str, Any] = {"counts": (50, 50, 1, 1), "decay_head": 1e-2, "decay_features": 3e-2, "follow": True}
+    few, many = (predict("cross_entropy", num_features=d, **asked) for d in (2, 4))
+    assert few.sweep is not None
+    assert many.sweep is not None
+    assert few.sweep.vanishes_at == many.sweep.vanishes_at
+    assert 1.0 in few.sweep.factor
+    assert set(few.sweep.factor) < set(many.sweep.factor)
+    assert few.imbalance is not None
+    assert few.imbalance.sweep is not None
+    assert 50.0 in few.imbalance.sweep.imbalance
+    assert 1.0 not in few.imbalance.sweep.imbalance

@@ -29,6 +29,14 @@ def test_repeating_samples_changes_counts_and_nothing_else() -> None:
     assert weighted.minimum == pytest.approx(LayerPeeled(oversampled(COUNTS, 10), 5).minimum, rel=1e-13)
 
 
+def test_remedies_that_need_more_features_are_left_out() -> None:
+    found = remedies((1000, 10, 10, 10), num_features=1)
+    assert list(found) == ["none"]
+    assert found["none"].minimum == remedies((1000, 10, 10, 10))["none"].minimum
+    with pytest.raises(InputError, match="num_features must be at least 3"):
+        remedies((10, 10, 10, 10), num_features=1)
+
+
 def test_weights() -> None:
     assert balancing_weights((100, 25), 0.0) == (1.0, 1.0)
     assert balancing_weights((100, 25), 0.5) == (1.0, 2.0)

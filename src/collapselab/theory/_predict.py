@@ -192,7 +192,9 @@ def _landscape(loss: str | LossFunction, settings: Mapping[str, Any]) -> Callabl
 
     def made(problem: Problem) -> UnconstrainedLandscape:
         refused: InputError | None = None
-        for model in models:
+        # What a model that knows the settings has against them says more than that another one does not know them.
+        knowing = [model for model in models if set(settings) <= set(_settings_of(model))]
+        for model in knowing or models:
             try:
                 return _made(model, loss, problem, settings)
             except InputError as error:
@@ -203,8 +205,12 @@ def _landscape(loss: str | LossFunction, settings: Mapping[str, Any]) -> Callabl
     return made
 
 
+def _settings_of(model: Model) -> list[str]:
+    return [entry.name for entry in dataclasses.fields(model.cls) if entry.name != "problem"]
+
+
 def _made(model: Model, loss: str, problem: Problem, settings: Mapping[str, Any]) -> UnconstrainedLandscape:
-    known = [entry.name for entry in dataclasses.fields(model.cls) if entry.name != "problem"]
+    known = _settings_of(model)
     for name in settings:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from collapselab.core.errors import InputError
 from collapselab.records.prediction import Blocks, Gram, Norms, PredictedGeometry, Prediction, Sweep
 from collapselab.theory._blocks import BlockMatrix
 from collapselab.theory._geometry import Geometry
@@ -218,10 +219,13 @@ def followed(make: Make, problem: Problem, steps: Steps) -> Sweep | None:
         the model knows the geometry there; None where it does not know that of the problem itself.
     """
 
-    def at(factor: float) -> UnconstrainedLandscape:
-        return make(scaled(problem, factor))
+    def at(factor: float) -> UnconstrainedLandscape | None:
+        try:
+            return make(scaled(problem, factor))
+        except InputError:  # weaker decay may need more features than there are
+            return None
 
-    if at(1.0).geometry() is None:
+    if make(problem).geometry() is None:
         return None
     vanishes = _vanishing(lambda factor: not _is_zero(at(factor)), steps.precision)
     low, high = min(1.0, vanishes or 1.0) / _BELOW, max(1.0, vanishes or 1.0) * _ABOVE
@@ -229,14 +233,19 @@ def followed(make: Make, problem: Problem, steps: Steps) -> Sweep | None:
     if vanishes is not None:  # it may fall to zero as steeply as a root or a logarithm
         factors |= {vanishes, *((1 - 10.0**-i) * vanishes for i in range(1, steps.near + 1))}
     there = [(factor, at(factor)) for factor in sorted(factors)]
-    known = [(factor, one.minimum, found.margin) for factor, one in there if (found := one.geometry()) is not None]
+    known = [
+        (factor, one.minimum, found.margin)
+        for factor, one in there
+        if one is not None and (found := one.geometry()) is not None
+    ]
     factor, minimum, margin = zip(*known, strict=True)
     return Sweep(factor=factor, minimum=minimum, margin=margin, vanishes_at=vanishes)
 
 
-def _is_zero(landscape: UnconstrainedLandscape) -> bool:
-    geometry = landscape.geometry()
-    return geometry is not None and geometry.weights.trace() <= _ROUNDING
+def _is_zero(landscape: UnconstrainedLandscape | None) -> bool:
+    geometry = None if landscape is None else landscape.geometry()
+    # Logits: the size of class vectors alone depends on the ratio of the decays.
+    return geometry is not None and geometry.logits.norm() <= _ROUNDING
 
 
 def _vanishing(there: Callable[[float], bool], precision: float) -> float | None:

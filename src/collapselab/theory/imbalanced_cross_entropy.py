@@ -13,10 +13,8 @@ from torch.nn import functional
 
 from collapselab.core.errors import InputError
 from collapselab.theory._geometry import Geometry
-from collapselab.theory._imbalance.grouped import Grouped, Logits
-from collapselab.theory._imbalance.grouped_factors import Factored
-from collapselab.theory._imbalance.grouped_newton import descend
-from collapselab.theory._imbalance.grouped_solve import solve
+from collapselab.theory._imbalance.grouped import Grouped
+from collapselab.theory._imbalance.grouped_solve import solve, without_logits
 from collapselab.theory._imbalance.imbalanced import Groups, Solution, refuse_few_features
 from collapselab.theory._model import UnconstrainedLandscape, model
 from collapselab.theory._problem import Problem, State
@@ -185,9 +183,4 @@ class ImbalancedCrossEntropy(UnconstrainedLandscape):
 
 def _slope_at_zero(program: Grouped) -> float:
     """Spectral norm of the gradient where logits are zero and the bias is best."""
-    g = program.num_groups
-    at = Logits(np.zeros(g), np.zeros((g, g)), np.zeros(g))
-    if program.bias:
-        factored = Factored(program, 0)
-        at = factored.logits(descend(factored, np.zeros((1, 2 * g)), max_steps=200).v[0])
-    return program.steepest(program.slopes(at))
+    return program.steepest(program.slopes(without_logits(program)))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from collapselab.core import checks
-from collapselab.core.errors import InputError
+from collapselab.core.errors import InputError, NotKnown
 from collapselab.theory._charts import within_budget
 from collapselab.theory._geometry import Geometry
 from collapselab.theory._imbalance.grouped import Grouped
@@ -205,9 +206,10 @@ class LayerPeeled(AbstractLandscape):
         found = {"share_to_merge": self.multiplier, "smallest_share": float(shares.min())}
         if len(groups.sizes) == 2 and groups.sizes[1] > 1:
             found["imbalance"] = groups.weights[0] / groups.weights[1]
-            found["minority_collapse_threshold"] = minority_collapse_threshold(
-                *groups.sizes, self.budget_features, self.budget_head
-            )
+            with suppress(NotKnown):
+                found["minority_collapse_threshold"] = minority_collapse_threshold(
+                    *groups.sizes, self.budget_features, self.budget_head
+                )
         return found
 
     @classmethod

@@ -6,11 +6,15 @@ from collections.abc import Callable
 import numpy as np
 
 from collapselab.core import checks
+from collapselab.core.errors import NotKnown
 from collapselab.theory._imbalance.grouped import Grouped
 from collapselab.theory._imbalance.grouped_solve import Solved, solve
 
 # Relative accuracy of the threshold.
 _ACCURACY = 1e-12
+
+# Logarithm of an imbalance beyond which float64 has no numbers.
+_LARGEST = 700.0
 
 # Most solutions of the collapsed problem; about ten are needed.
 _MOST_STEPS = 200
@@ -36,6 +40,9 @@ def minority_collapse_threshold(
     Returns:
         R_0, above 1.
 
+    Raises:
+        NotKnown: If it is too large for float64, as with budgets of several hundred.
+
     Example:
         >>> round(minority_collapse_threshold(5, 5, 5.0), 3)
         12.192
@@ -50,6 +57,8 @@ def minority_collapse_threshold(
     high = 1.0
     while excess(high) < 0:
         high *= 2
+        if high > _LARGEST:
+            raise NotKnown("the threshold of minority collapse is too large for float64 with budgets as large as these")
     return math.exp(_root(excess, 0.0, high))
 
 

@@ -1,6 +1,6 @@
 """What is done against minority collapse, as changes of how much each class counts in the layer-peeled model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
@@ -74,7 +74,10 @@ def remedies(
 
     Returns:
         ``none``, ``oversampling`` (whole repetitions), ``class_weights`` (by inverse size), ``root_weights`` (by its
-        root) and ``fixed_simplex``, in that order.
+        root) and ``fixed_simplex``, in that order; without those that need more features than there are.
+
+    Raises:
+        InputError: If an argument is not what it must be, or all of them need more features.
 
     Example:
         >>> found = remedies([500, 500, 50, 50], 2.0)
@@ -83,17 +86,41 @@ def remedies(
     """
     sizes = _counts(counts)
     d = len(sizes) if num_features is None else num_features
-    shown = tuple(many / n for many, n in zip(oversampled(sizes), sizes, strict=True))
-    weights = {
-        "none": None,
-        "oversampling": shown,
-        "class_weights": balancing_weights(sizes),
-        "root_weights": balancing_weights(sizes, 0.5),
+    found: Remedies = {}
+    refused: InputError | None = None
+    for name, make in peeled_remedies(sizes, d, budget_features=budget_features, budget_head=budget_head).items():
+        try:
+            found[name] = make()
+        except InputError as error:
+            refused = refused or error
+    if refused is not None and (not found or d >= len(sizes) - 1):  # K-1 features suffice: it is something else
+        raise refused
+    return found
+
+
+def peeled_remedies(
+    counts: tuple[int, ...], num_features: int, *, budget_features: float, budget_head: float
+) -> dict[str, Callable[[], LayerPeeled | FixedClassifierOnSphere]]:
+    """What makes each model of `remedies`, which refuses where it needs more features.
+
+    Args:
+        counts: Samples of each class.
+        num_features: d.
+        budget_features: E_H.
+        budget_head: E_W.
+
+    Returns:
+        Name to maker.
+    """
+    settings = (counts, num_features, budget_head, budget_features)
+    shown = tuple(many / n for many, n in zip(oversampled(counts), counts, strict=True))
+    return {
+        "none": lambda: LayerPeeled(*settings),
+        "oversampling": lambda: LayerPeeled(*settings, shown),
+        "class_weights": lambda: LayerPeeled(*settings, balancing_weights(counts)),
+        "root_weights": lambda: LayerPeeled(*settings, balancing_weights(counts, 0.5)),
+        "fixed_simplex": lambda: FixedClassifierOnSphere(*settings),
     }
-    found: Remedies = {
-        name: LayerPeeled(sizes, d, budget_head, budget_features, weight) for name, weight in weights.items()
-    }
-    return found | {"fixed_simplex": FixedClassifierOnSphere(sizes, d, budget_head, budget_features)}
 
 
 def _counts(counts: Sequence[int]) -> tuple[int, ...]:

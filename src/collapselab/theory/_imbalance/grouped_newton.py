@@ -70,7 +70,9 @@ def _newton(factored: Factored, point: Point) -> _Step:
     slope, price = factored.gradient(point, slopes)
     curvatures, axes = np.linalg.eigh(factored.hessian(point, slopes, price))
     sizes = np.abs(curvatures)
-    along = (slope[:, None] @ axes)[:, 0] / np.maximum(sizes, _FLAT * sizes.max(-1, keepdims=True))
+    # Where everything underflows there is no step; division by zero would make it one to nowhere.
+    floor = np.maximum(_FLAT * sizes.max(-1, keepdims=True), np.finfo(float).tiny)
+    along = (slope[:, None] @ axes)[:, 0] / np.maximum(sizes, floor)
     move = -(axes @ along[..., None])[..., 0]
     return _Step(move, -(move * slope).sum(-1))
 

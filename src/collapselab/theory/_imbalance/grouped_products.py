@@ -55,6 +55,8 @@ def descend_by_products(factored: Factored, start: Array, *, max_steps: int, eno
     here = _model(factored, factored.retracted(start))
     radius, unseen = 0.3 * _length(here.point.v), 0
     for step in range(max_steps):
+        if here.point.value == 0:  # it underflows
+            return Course(factored.logits(here.point.v), step)
         flat = _length(here.slope) * _length(here.point.v) / abs(here.point.value)
         if flat <= _DONE or unseen == _MOST_UNSEEN or (flat <= _CLOSE and _near(factored, here, enough)):
             return Course(factored.logits(here.point.v), step)

@@ -61,6 +61,8 @@ class Solved:
         Raises:
             NotConverged: If the solver stopped early.
         """
+        if self.value == 0:
+            raise NotConverged("the loss underflows to zero with a budget as large as this: not an optimum")
         if self.status != "optimal":
             raise NotConverged(
                 f"the solver stopped after {self.steps} steps, at most {self.gap:.3g} above the minimum: not an optimum"
@@ -79,8 +81,8 @@ def solve(program: Grouped, *, tolerance: float = 1e-7, max_steps: int | None = 
     Returns:
         The end, with a rigorous gap and a status.
     """
-    nothing = _without_logits(program, max_steps)
-    if nothing is not None:
+    nothing = without_logits(program, max_steps=max_steps) if program.budget is None else None
+    if nothing is not None and program.steepest(program.slopes(nothing)) <= program.price:
         return _judged(program, nothing, 0, tolerance)
     if program.num_groups <= _FEW_GROUPS:
         return _by_newton(program, 1, tolerance, max_steps)[0]
@@ -113,16 +115,22 @@ def _by_newton(program: Grouped, many: int, tolerance: float, max_steps: int | N
     ]
 
 
-def _without_logits(program: Grouped, max_steps: int | None) -> Logits | None:
-    """Logits of zero with the best bias, if a price forbids all others."""
-    if program.budget is not None:
-        return None
+def without_logits(program: Grouped, *, max_steps: int | None = None) -> Logits:
+    """Logits of zero with the best bias.
+
+    Args:
+        program: Groups and masses.
+        max_steps: Most steps for the bias; None for as many as it may need.
+
+    Returns:
+        The logits.
+    """
     g = program.num_groups
     at = Logits(np.zeros(g), np.zeros((g, g)), np.zeros(g))
     if program.bias:
         factored = Factored(program, 0)
         at = factored.logits(descend(factored, np.zeros((1, 2 * g)), max_steps=max_steps or _MOST_STEPS).v[0])
-    return at if program.steepest(program.slopes(at)) <= program.price else None
+    return at
 
 
 def _first_size(program: Grouped) -> float:
@@ -143,7 +151,9 @@ def _judged(program: Grouped, logits: Logits, steps: int, tolerance: float) -> S
         logits, above, value = exact, cleared, program.objective(exact)
     slopes = program.slopes(logits)
     price = program.price if program.budget is None else -program.inner(logits, slopes) / program.budget
-    return Solved(logits, value, above, "optimal" if above <= tolerance * value else "stopped", price, steps)
+    # A loss that underflows to zero says nothing of how good the logits are.
+    status: Status = "optimal" if value > 0 and above <= tolerance * value else "stopped"
+    return Solved(logits, value, above, status, price, steps)
 
 
 def _cleared(program: Grouped, logits: Logits) -> Logits | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from collapselab.core.errors import InputError
+from collapselab.core.errors import InputError, NotConverged
 from collapselab.records.prediction import Imbalance, ImbalanceSweep, Remedy
 from collapselab.theory._geometry import Geometry
 from collapselab.theory._imbalance.uneven import Kinds, Uneven
@@ -15,7 +15,7 @@ from collapselab.theory.fixed_classifier import FixedClassifierFeatures
 from collapselab.theory.fixed_classifier_on_sphere import FixedClassifierOnSphere
 from collapselab.theory.imbalanced_cross_entropy import ImbalancedCrossEntropy
 from collapselab.theory.layer_peeled import LayerPeeled
-from collapselab.theory.remedies import balancing_weights, oversampled
+from collapselab.theory.remedies import balancing_weights, oversampled, peeled_remedies
 from collapselab.theory.weighted_cross_entropy import WeightedCrossEntropy
 
 Solved = LayerPeeled | ImbalancedCrossEntropy
@@ -26,7 +26,7 @@ Fixed = FixedClassifierFeatures | FixedClassifierOnSphere
 # Sizes up to which the answer is followed over ratios, points of that, and how far it goes beyond what is marked.
 _FEW_SIZES, _POINTS, _BEYOND = 20, 41, 3.0
 
-# Samples of the largest class where smaller ones need not be whole numbers.
+# Samples of the smallest class where sizes need not be whole numbers.
 _FINE = 10**6
 
 # By how much the last remedy loosens budgets or decay.
@@ -87,7 +87,7 @@ def _threshold(landscape: Solved, sizes: Sequence[int]) -> float | None:
     if len(sizes) != 2 or counts_of(landscape).count(sizes[1]) < 2 or isinstance(landscape, WeightedCrossEntropy):
         return None
     if isinstance(landscape, LayerPeeled):
-        return landscape.thresholds()["minority_collapse_threshold"]
+        return landscape.thresholds().get("minority_collapse_threshold")
     return _threshold_of_decays(landscape.problem, sizes[0])
 
 
@@ -117,51 +117,47 @@ def _weight_needed(landscape: Solved, threshold: float) -> float | None:
 
 
 def _remedies(landscape: Solved) -> Iterator[Remedy]:
-    """Training as it is, and with each remedy; one that the model does not know says why."""
+    """Training as it is, and with each remedy; one without a known or reached answer says why."""
     counts = counts_of(landscape)
     for name, (title, make) in _ways(landscape).items():
         try:
             model = make()
             yield _remedy(name, title, model, counts)
-        except InputError as error:
+        except (InputError, NotConverged) as error:
             yield Remedy(name=name, title=title, unknown=str(error))
 
 
 Way = tuple[str, Callable[[], Solved | Fixed]]
 
+_TITLES = {
+    "none": "as it is",
+    "oversampling": "oversampled",
+    "class_weights": "class weights 1/n",
+    "root_weights": "class weights 1/√n",
+    "fixed_simplex": "fixed simplex head",
+}
+
 
 def _ways(landscape: Solved) -> dict[str, Way]:
     counts = counts_of(landscape)
-    inverse, root = balancing_weights(counts), balancing_weights(counts, 0.5)
     if isinstance(landscape, LayerPeeled):
         d, e_w, e_h = landscape.num_features, landscape.budget_head, landscape.budget_features
-        shown = tuple(m / n for m, n in zip(oversampled(counts), counts, strict=True))
-
-        def of(weights: tuple[float, ...] | None, times: float = 1.0) -> Callable[[], Solved]:
-            return lambda: LayerPeeled(counts, d, e_w, times * e_h, weights)
-
+        made = peeled_remedies(counts, d, budget_features=e_h, budget_head=e_w) | {"none": lambda: landscape}
         return {
-            "none": ("as it is", lambda: landscape),
-            "oversampling": ("oversampled", of(shown)),
-            "class_weights": ("class weights 1/n", of(inverse)),
-            "root_weights": ("class weights 1/√n", of(root)),
-            "fixed_simplex": (
-                "fixed simplex head",
-                lambda: FixedClassifierOnSphere(counts, d, e_w, e_h),
-            ),
-            "looser": (f"budgets × {_LOOSER:g}", of(None, _LOOSER)),
+            **{name: (_TITLES[name], make) for name, make in made.items()},
+            "looser": (f"budgets × {_LOOSER:g}", lambda: LayerPeeled(counts, d, e_w, _LOOSER * e_h)),
         }
-    p = landscape.problem
+    p, inverse, root = landscape.problem, balancing_weights(counts), balancing_weights(counts, 0.5)
 
     def weighted(weights: tuple[float, ...]) -> Callable[[], Solved]:
         return lambda: WeightedCrossEntropy(p, weights)
 
     return {
-        "none": ("as it is", lambda: landscape),
-        "oversampling": ("oversampled", lambda: ImbalancedCrossEntropy(_shown(p, oversampled(counts)))),
-        "class_weights": ("class weights 1/n", weighted(inverse)),
-        "root_weights": ("class weights 1/√n", weighted(root)),
-        "fixed_simplex": ("fixed simplex head", lambda: FixedClassifierFeatures(_of_fixed_head(p))),
+        "none": (_TITLES["none"], lambda: landscape),
+        "oversampling": (_TITLES["oversampling"], lambda: ImbalancedCrossEntropy(_shown(p, oversampled(counts)))),
+        "class_weights": (_TITLES["class_weights"], weighted(inverse)),
+        "root_weights": (_TITLES["root_weights"], weighted(root)),
+        "fixed_simplex": (_TITLES["fixed_simplex"], lambda: FixedClassifierFeatures(_of_fixed_head(p))),
         "looser": (f"decays ÷ {_LOOSER:g}", lambda: ImbalancedCrossEntropy(_weaker(p))),
     }
 
@@ -228,17 +224,22 @@ def _followed(landscape: Solved, threshold: float | None) -> ImbalanceSweep | No
         return None
     marked = [max(counts) / min(counts), *([] if threshold is None else [threshold])]
     ratios = sorted({*np.geomspace(1.0, _BEYOND * max(marked), _POINTS).tolist(), *marked})
-    found = [_at(landscape, ratio, small) for ratio in ratios]
-    cosines, merged = zip(*found, strict=True)
-    return ImbalanceSweep(imbalance=tuple(ratios), minority_cosine=cosines, merged=merged)
+    found = [(ratio, *at) for ratio in ratios if (at := _at(landscape, ratio, small)) is not None]
+    if not found:
+        return None
+    known, cosines, merged = zip(*found, strict=True)
+    return ImbalanceSweep(imbalance=known, minority_cosine=cosines, merged=merged)
 
 
-def _at(landscape: Solved, ratio: float, small: np.ndarray) -> tuple[float | None, int]:
-    """Cosine and merged classes at a ratio; which classes are small is settled by the true sizes."""
+def _at(landscape: Solved, ratio: float, small: np.ndarray) -> tuple[float | None, int] | None:
+    """Cosine and merged classes at a ratio, None with too few features; the true sizes settle which are small."""
     counts = np.array(counts_of(landscape), dtype=np.float64)
     power = math.log(ratio) / math.log(counts.max() / counts.min())
     parts = (counts / counts.max()) ** power
-    model = _of_parts(landscape, parts)
+    try:
+        model = _of_parts(landscape, parts)
+    except InputError:
+        return None
     seen = _seen(model, len(counts))
     # 1 for small classes and 3 for others: means lie between.
     kinds = Kinds.of(seen.group, np.where(small, 1, 3).tolist())
@@ -253,5 +254,6 @@ def _of_parts(landscape: Solved, parts: np.ndarray) -> Solved:
         return LayerPeeled(alike, landscape.num_features, landscape.budget_head, landscape.budget_features, weights)
     p = landscape.problem
     # All sizes times a number and the decay of features divided by it are the same model.
-    counts = tuple(max(1, round(_FINE * part)) for part in parts.tolist())
-    return ImbalancedCrossEntropy(_changed(p, counts=counts, decay_features=p.decay_features * max(p.counts) / _FINE))
+    most = _FINE / float(parts.min())
+    counts = tuple(round(most * part) for part in parts.tolist())
+    return ImbalancedCrossEntropy(_changed(p, counts=counts, decay_features=p.decay_features * max(p.counts) / most))
