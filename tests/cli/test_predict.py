@@ -193,6 +193,11 @@ def test_parts_of_a_training_are_read_where_it_has_them(run: Path, said: Said) -
     assert said("predict", "--beside", str(run))["settings"]["bias"] == "none"
 
 
+def test_beside_a_run_classes_are_as_many_as_there(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--beside", str(run), "--loss", "mse", "--counts", "5,5"]) == 2
+    assert "num_classes must be 10, as in watch-collapse, got 2" in capsys.readouterr().err
+
+
 def test_the_text_lays_both_beside_each_other(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "--beside", str(run)]) == 0
     text = capsys.readouterr().out

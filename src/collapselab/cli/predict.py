@@ -63,7 +63,8 @@ def answer(arguments: list[str]) -> Answer:
     # Of a loss without a model of its own each point takes a solution: only where a picture is asked for.
     given["follow"] = given.get("loss", "mse") in models or asked.report is not None
     if asked.keep and (asked.beside is None or asked.arm is not None):
-        raise InputError("--keep: expected --beside with a run of one training to keep the prediction in, got another")
+        got = "no run" if asked.beside is None else f"arm {asked.arm!r} of a run of several"
+        raise InputError(f"--keep: expected --beside with a run of one training to keep the prediction in, got {got}")
     found = _alone(given, asked.arm) if asked.beside is None else _beside(asked.beside, asked.arm, given)
     kept = RunFolder(str(asked.beside)).prediction_file if asked.keep else None
     written = _written(found, out=asked.out, kept=kept, report=asked.report)

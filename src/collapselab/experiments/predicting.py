@@ -109,6 +109,9 @@ def predicted_beside(folder: "str | os.PathLike[str]", *, arm: str | None = None
     ran = _Ran.of(RunFolder(folder), arm)
     asked, taken, fitted = _asked(ran, given)
     found = predicted(**asked)
+    classes = len(ran.end.result.conditions.counts)
+    if found.num_classes != classes:
+        raise InputError(f"num_classes must be {classes}, as in {ran.run.name}, got {found.num_classes}")
     how = ran.reweighted(given)
     # A run's loss has its penalty in it, and not the weights of classes.
     comparable = how != "weighed" and ran.part("penalty").get("name", "none") == "none"
