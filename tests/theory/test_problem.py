@@ -20,6 +20,7 @@ FINE = {"counts": (2, 3), "num_features": 4, "decay_head": 0.1, "decay_features"
         ({"num_features": 0}, "num_features must be an integer of at least 1, got 0"),
         ({"decay_head": -1.0}, "decay_head must be a finite number of at least 0, got -1.0"),
         ({"decay_features": float("nan")}, "decay_features must be a finite number of at least 0, got nan"),
+        ({"decay_head": 1e-200, "decay_features": 1e-200}, "must be 0 or at least 1e-290, got 1e-200 times 1e-200"),
         ({"bias": "some"}, "bias must be one of none, free, decay, got 'some'"),
         ({"bias": "decay"}, "decay_bias must be above 0 for a bias that is decayed, got 0"),
         ({"decay_bias": 0.1}, "decay_bias must be 0 with bias 'none', got 0.1"),

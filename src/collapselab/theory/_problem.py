@@ -18,6 +18,10 @@ Bias = Literal["none", "free", "decay"]
 """Whether the head has a bias, and whether it is decayed."""
 
 
+# Closed forms take the root and the logarithm of the product of both decays, times numbers of samples and classes.
+_SMALLEST_PRICE = 1e-290
+
+
 @dataclass(frozen=True)
 class Problem:
     r"""Sizes and decay of an unconstrained-features model.
@@ -54,6 +58,9 @@ class Problem:
         checks.whole(self.num_features, "num_features", at_least=1)
         checks.real(self.decay_head, "decay_head", at_least=0)
         checks.real(self.decay_features, "decay_features", at_least=0)
+        if self.decay_head > 0 and self.decay_features > 0 and self.decay_head * self.decay_features < _SMALLEST_PRICE:
+            given = f"got {self.decay_head:g} times {self.decay_features:g}"
+            raise InputError(f"decay_head times decay_features must be 0 or at least {_SMALLEST_PRICE:g}, {given}")
         checks.one_of(self.bias, "bias", ("none", "free", "decay"))
         checks.flag(self.nonnegative, "nonnegative")
         checks.real(self.decay_bias, "decay_bias", at_least=0)
