@@ -9,7 +9,7 @@ from collapselab.theory._imbalance.grouped_coarse import coarser, lifted
 from collapselab.theory._imbalance.grouped_dual import dual_bound, gap
 from collapselab.theory._imbalance.grouped_factors import Factored
 from collapselab.theory._imbalance.grouped_products import descend_by_products
-from collapselab.theory._imbalance.grouped_solve import solve
+from collapselab.theory._imbalance.grouped_solve import solve, without_logits
 
 SIZES = np.array([3.0, 1.0, 2.0])
 SHARES = np.array([0.5, 0.2, 0.3])
@@ -149,3 +149,22 @@ def test_a_hundred_unequal_classes_have_a_small_gap() -> None:
     found = solve(many_groups(100))
     assert found.status == "optimal"
     assert found.gap <= 1e-6
+
+
+@pytest.mark.parametrize("decay", [0.0, 1e-3, 0.1, 2.0])
+def test_a_bias_alone_is_the_best_one(decay: float) -> None:
+    """The slope by every entry of the bias is zero: shares of the softmax are those of samples, or more equal."""
+    sizes, masses = np.array([3.0, 2.0, 1.0, 5.0]), np.array([0.1, 0.8, 0.07, 0.03])
+    program = Grouped(sizes, masses, np.ones(4), price=1.0, bias=True, decay_bias=decay)
+    bias = without_logits(program).bias
+    odds = sizes * np.exp(bias)
+    np.testing.assert_allclose(odds / odds.sum() - masses + decay * sizes * bias, 0.0, atol=1e-13)
+    assert abs(float(sizes @ bias)) < 1e-12  # free ones by convention, decayed ones because nothing else is best
+
+
+def test_hundreds_of_sizes_have_a_bias_too() -> None:
+    sizes = np.ones(400)
+    masses = np.linspace(1.0, 3.0, 400)
+    program = Grouped(sizes, masses / masses.sum(), np.ones(400), price=1.0, bias=True)
+    odds = np.exp(without_logits(program).bias)
+    np.testing.assert_allclose(odds / odds.sum(), masses / masses.sum(), rtol=1e-12)

@@ -126,11 +126,36 @@ def without_logits(program: Grouped, *, max_steps: int | None = None) -> Logits:
         The logits.
     """
     g = program.num_groups
-    at = Logits(np.zeros(g), np.zeros((g, g)), np.zeros(g))
-    if program.bias:
-        factored = Factored(program, 0)
-        at = factored.logits(descend(factored, np.zeros((1, 2 * g)), max_steps=max_steps or _MOST_STEPS).v[0])
-    return at
+    bias = _bias_alone(program, max_steps or _MOST_STEPS) if program.bias else np.zeros(g)
+    return Logits(np.zeros(g), np.zeros((g, g)), bias)
+
+
+def _bias_alone(program: Grouped, max_steps: int) -> Array:
+    """The best bias where it is all there is: logarithms of shares, or less where it is decayed."""
+    many, masses = program.sizes, np.asarray(program.masses, dtype=np.float64)
+    total, decay = float(masses.sum()), program.decay_bias
+    shares = np.log(masses / many)
+    if decay == 0:
+        return shares - many @ shares / many.sum()
+
+    def value(b: Array) -> float:
+        top = float(b.max())
+        spread = top + float(np.log(many @ np.exp(b - top)))
+        return total * spread - float(masses @ b) + decay / 2 * float(many @ b**2)
+
+    bias = np.zeros_like(many)
+    for _ in range(max_steps):
+        odds = many * np.exp(bias - bias.max())
+        odds /= odds.sum()
+        slope = total * odds - masses + decay * many * bias
+        step = np.linalg.solve(total * (np.diag(odds) - np.outer(odds, odds)) + decay * np.diag(many), slope)
+        before, length = value(bias), 1.0
+        while value(bias - length * step) > before and length > 1e-10:
+            length /= 2
+        if length <= 1e-10 or float(np.abs(step).max()) <= 1e-15 * max(1.0, float(np.abs(bias).max())):
+            break
+        bias = bias - length * step
+    return bias
 
 
 def _first_size(program: Grouped) -> float:
