@@ -176,7 +176,8 @@ def test_the_next_model_is_asked_where_the_first_does_not_know(monkeypatch: pyte
     monkeypatch.setattr("collapselab.theory._predict.answered", lambda: {"cross_entropy": (cross_entropy, mse)})
     asked = {"counts": (6, 3), "decay_head": 5e-3, "decay_features": 1e-3}
     assert predict("cross_entropy", **asked, bias="none").model == "mse"
-    with pytest.raises(InputError, match="one size here"):  # both refuse, and the first says why
+    # Both refuse; what the one that takes unequal classes lacks says more than that the other wants equal ones.
+    with pytest.raises(InputError, match="bias must be 'none' or 'free' for classes of different sizes"):
         predict("cross_entropy", **asked, bias="decay", decay_bias=1.0)
 
 
@@ -206,3 +207,9 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
 def test_bad_input_is_named(loss: "str | Callable[..., Any]", changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         predict(loss, **{**SMALL, **changes})
+
+
+def test_the_refusal_that_says_most_is_told() -> None:
+    """One model wants classes of one size; that the other has too few features is what can be mended."""
+    with pytest.raises(InputError, match="num_features must be at least 2"):
+        predict("cross_entropy", counts=(50, 50, 10), num_features=1, decay_head=5e-3, decay_features=1e-3)

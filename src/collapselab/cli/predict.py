@@ -1,6 +1,7 @@
 """`collapselab predict`: what a model of free features says of a problem, alone or beside a run."""
 
 import dataclasses
+import sys
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,12 +9,15 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from collapselab.cli._answer import Answer
+from collapselab.cli._answer import Answer, show
 from collapselab.cli._parsing import field_docs, parsed, parser_of, plainly
 from collapselab.cli._predicted import predicted_text
 from collapselab.core.errors import InputError
 from collapselab.records import RunFolder, as_json, write_bytes
 from collapselab.records.prediction import Prediction
+
+# From here on a solution takes noticeably long.
+_MANY_SIZES = 150
 
 _DESCRIPTION = """What free features and a decayed head do under a loss, without training: norms, angles, bias, values
 of the metrics, thresholds. The objective is the mean loss plus half of each decay times a squared norm, that of the
@@ -65,6 +69,9 @@ def answer(arguments: list[str]) -> Answer:
     if asked.keep and (asked.beside is None or asked.arm is not None):
         got = "no run" if asked.beside is None else f"arm {asked.arm!r} of a run of several"
         raise InputError(f"--keep: expected --beside with a run of one training to keep the prediction in, got {got}")
+    sizes = len(set(given.get("counts", ())))
+    if sizes > _MANY_SIZES:
+        show(f"{sizes} sizes of classes: this may take minutes", sys.stderr)
     found = _alone(given, asked.arm) if asked.beside is None else _beside(asked.beside, asked.arm, given)
     kept = RunFolder(str(asked.beside)).prediction_file if asked.keep else None
     written = _written(found, out=asked.out, kept=kept, report=asked.report)

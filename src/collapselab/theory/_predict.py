@@ -10,7 +10,7 @@ from torch import Tensor
 from collapselab.core.errors import InputError
 from collapselab.records.prediction import Prediction
 from collapselab.theory._model import REGISTRY, Model, UnconstrainedLandscape
-from collapselab.theory._problem import Bias, Problem
+from collapselab.theory._problem import ONE_SIZE, Bias, Problem
 from collapselab.theory._statement import COARSE, Steps, stated, stated_of_budgets
 from collapselab.theory.layer_peeled import LayerPeeled
 
@@ -191,16 +191,17 @@ def _landscape(loss: str | LossFunction, settings: Mapping[str, Any]) -> Callabl
         raise InputError(_no_such(loss))
 
     def made(problem: Problem) -> UnconstrainedLandscape:
-        refused: InputError | None = None
+        refused: list[InputError] = []
         # What a model that knows the settings has against them says more than that another one does not know them.
         knowing = [model for model in models if set(settings) <= set(_settings_of(model))]
         for model in knowing or models:
             try:
                 return _made(model, loss, problem, settings)
             except InputError as error:
-                refused = refused or error
-        assert refused is not None  # there is at least one model
-        raise refused
+                refused.append(error)
+        # Where classes differ in size, that a model wants one size says less than what another one lacks besides.
+        telling = [error for error in refused if not (str(error).startswith(ONE_SIZE) and not problem.is_balanced)]
+        raise (telling or refused)[0]
 
     return made
 

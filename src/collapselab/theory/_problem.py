@@ -18,6 +18,9 @@ Bias = Literal["none", "free", "decay"]
 """Whether the head has a bias, and whether it is decayed."""
 
 
+ONE_SIZE = "classes must have one size here"
+"""How the refusal of classes of different sizes begins."""
+
 # Closed forms take the root and the logarithm of the product of both decays, times numbers of samples and classes.
 _SMALLEST_PRICE = 1e-290
 
@@ -108,7 +111,7 @@ class Problem:
             InputError: If classes have different sizes.
         """
         if not self.is_balanced:
-            raise InputError(f"classes must have one size here, got sizes {min(self.counts)} to {max(self.counts)}")
+            raise InputError(f"{ONE_SIZE}, got sizes {min(self.counts)} to {max(self.counts)}")
         return self.counts[0]
 
     @property
