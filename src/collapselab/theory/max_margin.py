@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from collapselab.core import checks
-from collapselab.core.errors import InputError, NotKnown
+from collapselab.core.errors import NotKnown
 from collapselab.theory._geometry import Geometry
 from collapselab.theory._margins.log_domain import competition, log_mean_cross_entropy
 from collapselab.theory._margins.margins import margin_bound
-from collapselab.theory._model import UnconstrainedLandscape, model
+from collapselab.theory._margins.without_decay import WithoutDecay
+from collapselab.theory._model import model
 from collapselab.theory._problem import Problem, State
 from collapselab.theory._simplex import simplex_geometry, simplex_state
 from collapselab.theory._solve import gradient
@@ -22,7 +23,7 @@ from collapselab.theory._solve import gradient
 
 @model("unregularised_cross_entropy", label="cross-entropy without decay", source="ji2022")
 @dataclass(frozen=True)
-class UnregularisedCrossEntropy(UnconstrainedLandscape):
+class UnregularisedCrossEntropy(WithoutDecay):
     r"""Mean cross-entropy of free features and a head without decay: its infimum, zero, is reached only at infinity.
 
     The logits fit with any margin. What descent fixes is the direction of $\theta=(W,H)$: that of
@@ -37,23 +38,14 @@ class UnregularisedCrossEntropy(UnconstrainedLandscape):
 
     answers: ClassVar[tuple[str, ...] | None] = ("cross_entropy",)
 
+    with_decay: ClassVar[str] = "CrossEntropyFeatures"
+
     problem: Problem
 
     def __post_init__(self) -> None:
         """Check that the answer is known."""
-        p = self.problem
-        p.per_class  # noqa: B018 - refuses unequal classes
-        if p.num_features < p.num_classes - 1:
-            raise InputError(f"num_features must be at least {p.num_classes - 1}, got {p.num_features}")
-        if p.decay_head != 0 or p.decay_features != 0:
-            raise InputError(
-                f"decay_head and decay_features must be 0, got {p.decay_head} and {p.decay_features}:"
-                " with decay the minimum is attained, see CrossEntropyFeatures"
-            )
-        if p.bias != "none":
-            raise InputError(f"bias must be 'none', got {p.bias!r}: the direction is known without one")
-        if p.nonnegative:
-            raise InputError("nonnegative must be false: the answer with non-negative features is not known, got true")
+        self.problem.per_class  # noqa: B018 - refuses unequal classes
+        super().__post_init__()
 
     @property
     def assumptions(self) -> tuple[str, ...]:
@@ -64,16 +56,6 @@ class UnregularisedCrossEntropy(UnconstrainedLandscape):
             "Nothing is decayed, and there is no bias.",
             "Metrics are those of the direction in the limit; at a finite loss they are still on their way.",
         )
-
-    @property
-    def attained(self) -> bool:
-        """No: the loss is above its infimum everywhere."""
-        return False
-
-    @property
-    def minimum(self) -> float:
-        """The infimum."""
-        return 0.0
 
     @property
     def margin_bound(self) -> float:

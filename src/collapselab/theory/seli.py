@@ -12,18 +12,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from collapselab.core import checks
-from collapselab.core.errors import InputError, NotKnown
+from collapselab.core.errors import NotKnown
 from collapselab.theory._geometry import Geometry
 from collapselab.theory._imbalance.grouped import Array, Logits
 from collapselab.theory._imbalance.imbalanced import Groups, balanced_geometry
-from collapselab.theory._model import UnconstrainedLandscape, model
+from collapselab.theory._margins.without_decay import WithoutDecay
+from collapselab.theory._model import model
 from collapselab.theory._problem import Problem, State
 from collapselab.theory.nuclear import balanced_factors
 
 
 @model("unregularised_imbalanced", label="cross-entropy without decay, unequal classes", source="thrampoulidis2022")
 @dataclass(frozen=True)
-class SimplexEncodedLabels(UnconstrainedLandscape):
+class SimplexEncodedLabels(WithoutDecay):
     r"""Mean cross-entropy of free features and a head without decay and with any classes: its infimum is zero.
 
     The features and head of least norm with all margins at least 1 have the logits $\Pi_KY$, the simplex-encoded
@@ -38,22 +39,9 @@ class SimplexEncodedLabels(UnconstrainedLandscape):
 
     answers: ClassVar[tuple[str, ...] | None] = ("cross_entropy",)
 
-    problem: Problem
+    with_decay: ClassVar[str] = "ImbalancedCrossEntropy"
 
-    def __post_init__(self) -> None:
-        """Check that the answer is known."""
-        p = self.problem
-        if p.num_features < p.num_classes - 1:
-            raise InputError(f"num_features must be at least {p.num_classes - 1}, got {p.num_features}")
-        if p.decay_head != 0 or p.decay_features != 0:
-            raise InputError(
-                f"decay_head and decay_features must be 0, got {p.decay_head} and {p.decay_features}:"
-                " with decay the minimum is attained, see ImbalancedCrossEntropy"
-            )
-        if p.bias != "none":
-            raise InputError(f"bias must be 'none', got {p.bias!r}: the direction is known without one")
-        if p.nonnegative:
-            raise InputError("nonnegative must be false: the answer with non-negative features is not known, got true")
+    problem: Problem
 
     @property
     def assumptions(self) -> tuple[str, ...]:
@@ -65,16 +53,6 @@ class SimplexEncodedLabels(UnconstrainedLandscape):
             "The direction is that of least norm for its margins; descent may end in another critical direction.",
             "Metrics are those of the direction in the limit; at a finite loss they are still on their way.",
         )
-
-    @property
-    def attained(self) -> bool:
-        """No: the loss is above its infimum everywhere."""
-        return False
-
-    @property
-    def minimum(self) -> float:
-        """The infimum."""
-        return 0.0
 
     @cached_property
     def norm(self) -> float:
