@@ -2,11 +2,17 @@
 
 from collections.abc import Callable, Iterable
 
-from collapselab.metrics import Evidence
-from collapselab.records.schema import Declaration, Measurement, Measurements
+import numpy as np
 
-Extra = tuple[Declaration, float | str]
-"""What a number says of itself, and its value, or the reason why it has none."""
+from collapselab.dynamics import Found
+from collapselab.metrics import Evidence
+from collapselab.records.numbers import Extra, declared
+from collapselab.records.schema import Measurement, Measurements
+
+__all__ = ["Extra", "Extras", "declared", "matrices_of", "with_extra", "with_found"]
+
+MATRIX = "matrix."
+"""Prefix of the names of arrays of a snapshot that hold a matrix over classes."""
 
 Extras = Callable[[Evidence, str], Iterable[Extra]]
 """Gives the numbers of a look at a network, from the evidence that metrics see and the name of the split."""
@@ -23,55 +29,38 @@ def with_extra(result: Measurements, extra: Iterable[Extra]) -> Measurements:
         New record.
     """
     measurements, declarations = dict(result.measurements), dict(result.declarations)
-    for declared, value in extra:
-        declarations[declared.name] = declared
-        measurements[declared.name] = (
+    for entry, value in extra:
+        declarations[entry.name] = entry
+        measurements[entry.name] = (
             Measurement(undefined=value)
             if isinstance(value, str)
-            else Measurement(value=value, unit=declared.unit, at_collapse=declared.at_collapse)
+            else Measurement(value=value, unit=entry.unit, at_collapse=entry.at_collapse)
         )
     return result.model_copy(update={"measurements": measurements, "declarations": declarations})
 
 
-def declared(
-    name: str,
-    label: str,
-    summary: str,
-    *,
-    symbol: str,
-    source: str,
-    family: str,
-    at_collapse: float | None = 0.0,
-    unit: str = "1",
-    lower: float = 0.0,
-    upper: float | None = None,
-) -> Declaration:
-    """What a recipe says of a number that is no registered metric, by default a non-negative one.
+def with_found(result: Measurements, found: Found) -> Measurements:
+    """A measurement with what quantities of the moving network found beside it.
 
     Args:
-        name: Its key.
-        label: A few words for a table or an axis.
-        summary: One sentence.
-        symbol: LaTeX.
-        source: Key in ``references.bib``.
-        family: Heading it stands under, in snake_case.
-        at_collapse: Its limit at full collapse.
-        unit: ``1`` for a pure number.
-        lower: Smallest possible value.
-        upper: Largest possible value; None if unbounded.
+        result: What the metrics gave.
+        found: Numbers, and matrices, of which the declarations alone are added.
 
     Returns:
-        The declaration.
+        New record.
     """
-    return Declaration(
-        name=name,
-        label=label,
-        summary=summary,
-        symbol=symbol,
-        unit=unit,
-        at_collapse=at_collapse,
-        lower=lower,
-        upper=upper,
-        family=family,
-        source=source,
-    )
+    result = with_extra(result, found.numbers)
+    pictures = {entry.name: entry for entry, _ in found.matrices}
+    return result.model_copy(update={"declarations": {**result.declarations, **pictures}})
+
+
+def matrices_of(found: Found) -> dict[str, np.ndarray]:
+    """Matrices as a snapshot keeps them.
+
+    Args:
+        found: What quantities found.
+
+    Returns:
+        Array by ``matrix.`` and the name of its declaration, in float32.
+    """
+    return {f"{MATRIX}{entry.name}": matrix.astype(np.float32) for entry, matrix in found.matrices}

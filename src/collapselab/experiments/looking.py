@@ -13,11 +13,12 @@ from torch import Tensor
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError, UndefinedMetric
+from collapselab.dynamics import Found, Quantity, Sight
 from collapselab.evidence import ClassStats, LinearHead, OnlineStats
 from collapselab.evidence.caching import FeatureCache
 from collapselab.evidence.features import FeatureSource
 from collapselab.evidence.remarks import remarks
-from collapselab.experiments.extra import Extras, with_extra
+from collapselab.experiments.extra import Extras, matrices_of, with_extra, with_found
 from collapselab.metrics import REGISTRY, Evidence, measure_evidence, snapshot_arrays
 from collapselab.records.schema import Conditions, Measurements, Observation
 from collapselab.training import Samples, Training
@@ -55,12 +56,14 @@ class Places:
         pooling: What becomes of outputs with places.
         metrics: Keys of what is measured; None for all. Inner layers are spared what needs a classifier.
         extra: Gives further numbers of the features that the classifier sees.
+        quantities: What is measured on the network itself besides, from its gradients.
     """
 
     layers: tuple[str, ...] = ()
     pooling: Pooling = "mean"
     metrics: tuple[str, ...] | None = None
     extra: Extras | None = None
+    quantities: tuple[Quantity, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -243,7 +246,43 @@ def _together(found: Tensor, *, count: int, fabric: Processes) -> Tensor:
     return gathered(found[:count].to(kind), fabric).to(found.dtype)
 
 
-def observations(training: Training, split: str, found: Look, *, places: Places, arm: str) -> Iterator[Observation]:
+def moving(training: Training, split: str, samples: Samples, *, places: Places) -> Found:
+    """What the quantities find of the network as it stands; flags are left as they were.
+
+    Args:
+        training: The network and its loss.
+        split: Name of the split.
+        samples: Its samples.
+        places: Says which quantities.
+
+    Returns:
+        All their numbers and matrices.
+    """
+    network, was_training = training.network, training.network.training
+    sight = Sight(
+        network,
+        samples.take,
+        samples.y,
+        training.data.num_classes,
+        split=split,
+        seed=training.seed,
+        batch_size=training.plan.batch_size,
+        learning_rate=training.learning_rate,
+        losses=lambda x, y: training.losses(training.watched.look(x), y),
+    )
+    network.eval()
+    try:
+        found = [one.look(sight) for one in places.quantities if split in one.splits]
+    finally:
+        network.train(was_training)
+    return Found(
+        tuple(number for one in found for number in one.numbers), tuple(m for one in found for m in one.matrices)
+    )
+
+
+def observations(
+    training: Training, split: str, found: Look, *, places: Places, arm: str, moved: Found | None = None
+) -> Iterator[Observation]:
     """Rows of the series for one look: the features that the classifier sees, then the layers.
 
     Args:
@@ -252,11 +291,15 @@ def observations(training: Training, split: str, found: Look, *, places: Places,
         found: What a look at it gave.
         places: Where was looked, and what is measured there.
         arm: Name of the arm.
+        moved: What the quantities found; it joins the first row.
 
     Yields:
         Rows, with the declarations of the metrics and without provenance: the run has one of its own.
     """
     for name, seen in {"": found.head, **found.layers}.items():
+        result = _measured(training, split, name, seen, places=places)
+        if moved is not None and not name:
+            result = with_found(result, moved)
         yield Observation(
             epoch=training.epoch,
             step=training.step,
@@ -264,7 +307,7 @@ def observations(training: Training, split: str, found: Look, *, places: Places,
             loss=found.loss,
             error=found.error,
             learning_rate=training.learning_rate,
-            result=_measured(training, split, name, seen, places=places),
+            result=result,
             arm=arm,
             layer=name,
         )
@@ -325,6 +368,20 @@ def picture(training: Training, seen: Seen) -> dict[str, np.ndarray] | None:
         return snapshot_arrays(seen.stats, h, y, head=head_of(training), samples_per_class=_SHOWN)
     except UndefinedMetric:
         return None
+
+
+def pictures(shown: dict[str, np.ndarray] | None, moved: Found | None) -> dict[str, np.ndarray] | None:
+    """The arrays of a snapshot together with the matrices that quantities found.
+
+    Args:
+        shown: What `picture` gave.
+        moved: What the quantities found.
+
+    Returns:
+        Name to array; None where there is neither.
+    """
+    matrices = {} if moved is None else matrices_of(moved)
+    return None if shown is None and not matrices else {**(shown or {}), **matrices}
 
 
 def _first_of_each(features: FeatureSource) -> tuple[Tensor, Tensor]:

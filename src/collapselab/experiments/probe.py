@@ -10,10 +10,11 @@ import torch
 
 from collapselab.core.errors import InputError
 from collapselab.core.random import child_seed, preserved_randomness
+from collapselab.dynamics import Quantity
 from collapselab.experiments.clock import Clock
 from collapselab.experiments.events import EpochDone, Event, Note, Observed, Planned, SafePoint, Snapshot, Trained
 from collapselab.experiments.extra import Extras
-from collapselab.experiments.looking import Places, look, observations, picture
+from collapselab.experiments.looking import Places, look, moving, observations, picture, pictures
 from collapselab.metrics import select
 from collapselab.records.schema import Arm
 from collapselab.training import Training
@@ -36,6 +37,7 @@ class Case:
         title: A few words for a legend; the name by default.
         settings: What distinguishes it from the others, by name, as JSON can hold it.
         extra: Gives further numbers of the features that the classifier sees, each with its declaration.
+        quantities: What is measured on the network itself besides, from its gradients.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Case:
     title: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     extra: Extras | None = None
+    quantities: tuple[Quantity, ...] = ()
 
     @property
     def arm(self) -> Arm:
@@ -94,6 +97,7 @@ class Probe:
         pooling: Pooling = "mean",
         metrics: Sequence[str] | None = None,
         extra: Extras | None = None,
+        quantities: Sequence[Quantity] = (),
     ) -> Iterator[Event]:
         """Train to the end of the plan, or until a stop rule applies, and measure both splits on the way.
 
@@ -108,6 +112,7 @@ class Probe:
                 the ``first_token``.
             metrics: Keys of what is measured; None for all.
             extra: Gives further numbers of the features that the classifier sees, each with its declaration.
+            quantities: What is measured on the network itself besides, from its gradients; see `collapselab.dynamics`.
 
         Returns:
             What happens. A safe point follows each step, and comes after the rows of its moment.
@@ -115,7 +120,9 @@ class Probe:
         Raises:
             InputError: If moments, layers or metrics are not what they must be.
         """
-        return _watched(training, _View.of(at, at_steps, layers, pooling, metrics, extra), self._course("", {}))
+        return _watched(
+            training, _View.of(at, at_steps, layers, pooling, metrics, extra, quantities), self._course("", {})
+        )
 
     def arms(
         self,
@@ -158,7 +165,7 @@ class Probe:
             if training.plan.epochs != case.epochs:
                 raise InputError(f"arm {case.name} must have {case.epochs} epochs, got {training.plan.epochs}")
             later = sum(other.epochs for other in cases[place + 1 :])
-            own = replace(view, places=replace(view.places, extra=case.extra))
+            own = replace(view, places=replace(view.places, extra=case.extra, quantities=case.quantities))
             yield from _watched(training, own, self._course(case.name, ended, later=later))
             del training  # before the next one is made: two networks and their data may not fit
 
@@ -188,10 +195,11 @@ class _View:
         pooling: Pooling,
         metrics: Sequence[str] | None,
         extra: Extras | None = None,
+        quantities: Sequence[Quantity] = (),
     ) -> "_View":
         """A view from what a recipe says."""
         chosen = None if metrics is None else tuple(metric.name for metric in select(metrics))
-        return cls(Clock.of(at, at_steps), Places(layers, pooling, chosen, extra))
+        return cls(Clock.of(at, at_steps), Places(layers, pooling, chosen, extra, tuple(quantities)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,8 +319,10 @@ def observed(
                 found = look(training, samples, places=places, caches=caches)
                 if found is None:
                     continue
-                arrays = picture(training, found.head) if split == "train" else arrays
-                rows += observations(training, split, found, places=places, arm=arm)
+                moved = moving(training, split, samples, places=places) if places.quantities else None
+                if split == "train":
+                    arrays = pictures(picture(training, found.head), moved)
+                rows += observations(training, split, found, places=places, arm=arm, moved=moved)
     if arrays is not None:
         yield Snapshot(training.epoch, arrays, training.step if within else None, arm)
     for row in rows:

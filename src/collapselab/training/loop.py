@@ -69,6 +69,7 @@ class Training:
         stopped: Whether a stop rule has ended the training.
         rows: Minibatches of the last step.
         generator: On the CPU; where the optimiser draws noise from.
+        seed: Seed of the order, from which all else that is random comes.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Training:
         self.data = converted(data.to(self.fabric.device), plan)
         same_start(self.network, order, self.fabric)
         self._order_generator = order
+        self.seed = order.initial_seed()
         self.generator = torch.Generator().manual_seed(child_seed(order.initial_seed(), "noise of the optimiser"))
         self._optimiser = plan.optimiser.build(parameter_groups(self.network, plan.decay_on))
         self._gradient = Gradient(self.network, self.data, plan, self.fabric, seed=order.initial_seed())

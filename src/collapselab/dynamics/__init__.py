@@ -1,0 +1,24 @@
+"""What is measured on a network while it moves, from its gradients: one module a subject."""
+
+from typing import Any
+
+from collapselab.dynamics._spec import QUANTITIES, Found, Quantity, Sight, quantity
+
+__all__ = [
+    "QUANTITIES",
+    "Found",
+    "Quantity",
+    "Sight",
+    "quantity",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for entry in QUANTITIES.values():
+        if entry.cls.__name__ == name:
+            return entry.cls
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(entry.cls.__name__ for entry in QUANTITIES.values())])
