@@ -1,4 +1,4 @@
-"""Pages made at build time: metrics, conventions, models, parts, the bibliography, and one for each package."""
+"""Pages made at build time: metrics, conventions, models, quantities, parts, the bibliography, and one for each package."""
 
 import html
 import importlib
@@ -11,10 +11,11 @@ from typing import Any
 
 from models import models_page
 from parts import barless, parts_page
+from quantities import quantities_page
 from sphinx.application import Sphinx
 
 PACKAGES = (
-    *("cli", "experiments", "report", "training", "theory", "measuring"),
+    *("cli", "experiments", "report", "training", "theory", "dynamics", "measuring"),
     *("metrics", "evidence", "geometry", "records", "core"),
 )
 
@@ -28,7 +29,7 @@ def _write_pages(app: Sphinx) -> None:
     folder = Path(app.srcdir) / "reference" / "generated"
     folder.mkdir(parents=True, exist_ok=True)
     pages = {"metrics": _metrics_page(), "conventions": _conventions_page(), "bibliography": _bibliography_page()}
-    pages |= {"parts": parts_page(), "models": models_page()}
+    pages |= {"parts": parts_page(), "models": models_page(), "quantities": quantities_page()}
     pages |= {f"collapselab.{name}": _package_page(f"collapselab.{name}") for name in PACKAGES}
     for old in folder.glob("*.md"):
         if old.stem not in pages:
