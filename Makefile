@@ -11,6 +11,9 @@ PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 QUIET   := MPLBACKEND=Agg OMP_NUM_THREADS=1
 
+# The extra `curvature`, without what its packages say they need beyond torch, scipy and numpy (pyproject.toml says why).
+CURVATURE := curvlinops-for-pytorch einconv einops linear_operator opt_einsum
+
 # An install is repeated only when one of these has changed since.
 RECIPE  := pyproject.toml constraints.txt
 
@@ -58,16 +61,20 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed-all: $(RECIPE) | $(VENV)/bin/python
 	$(PIP) -e '.[all]'
+	$(PIP) --no-deps $(CURVATURE)
 	@touch $@
 
 $(VENV)/.installed-test: $(RECIPE) | $(VENV)/bin/python
 	$(PIP) -e '.[test]'
+	$(PIP) --no-deps $(CURVATURE)
 	@touch $@ $(VENV)/.installed-all
 
 $(VENV)/.installed-dev: $(RECIPE) | $(VENV)/bin/python
 	$(PIP) -e '.[test,dev]'
+	$(PIP) --no-deps $(CURVATURE)
 	@touch $@ $(VENV)/.installed-test $(VENV)/.installed-all
 
 $(VENV)/.installed-docs: $(RECIPE) | $(VENV)/bin/python
 	$(PIP) -e '.[all,docs]'
+	$(PIP) --no-deps $(CURVATURE)
 	@touch $@ $(VENV)/.installed-all

@@ -53,7 +53,18 @@ def test_pins_are_versions_of_the_public_index():
 
 def test_all_brings_every_extra_that_a_user_has_a_use_for():
     (everything,) = map(Requirement, EXTRAS["all"])
-    assert everything.extras == set(EXTRAS) - {"all", "test", "docs", "dev"}
+    apart = {"curvature"}  # brings torchvision, which breaks transformers where it does not fit the installed torch
+    assert everything.extras == set(EXTRAS) - {"all", "test", "docs", "dev"} - apart
+
+
+def test_make_installs_what_curvature_needs_and_nothing_else_of_it():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^CURVATURE := (.*)$", makefile, flags=re.MULTILINE)
+    installs = re.findall(r"^\t\$\(PIP\) .*$", makefile, flags=re.MULTILINE)
+    assert set(map(canonical, listed.split())) <= set(pins())
+    assert installs[1::2] == ["\t$(PIP) --no-deps $(CURVATURE)"] * 4
+    code = "import sys; sys.modules['torchvision'] = sys.modules['backpack'] = None; import curvlinops"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_one_version():
