@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+import small_quantity
 from collapselab.cli import main
 from collapselab.experiments import REGISTRY
 from collapselab.experiments.config import recipe_from, recipe_of
@@ -193,3 +194,28 @@ def test_description_names_parts_with_their_settings(said: Said) -> None:
     assert fields["loss"]["type"] == "loss"
     assert fields["penalty"]["type"] == "penalty or none"
     assert fields["optimiser"]["default"]["learning_rate"] == 0.04
+
+
+def test_quantities_are_named_by_a_flag_or_a_file(tmp_path: Path, said: Said, capsys: Any) -> None:
+    file = tmp_path / "c.yaml"
+    with small_quantity.registered() as name:
+        first = said("train", *QUICK, "--quantities", f'["{name}"]', "--out", str(tmp_path / "a"))
+        assert first["last"]["train"]["measurements"]["largest_logit"]["value"] > 0
+        file.write_text(f"quantities: [{name}]\n")
+        again = said("train", *QUICK, "--config", str(file), "--out", str(tmp_path / "b"))
+        assert again["last"] == first["last"]
+        assert main(["train", "--quantities", '["logit_sise"]']) == 2
+        assert "no quantity is called 'logit_sise'; did you mean 'logit_size'?" in capsys.readouterr().err
+
+
+def test_a_quantity_is_listed_described_and_cited(said: Said, capsys: Any) -> None:
+    with small_quantity.registered() as name:
+        assert name in [entry["name"] for entry in said("list", "quantities")["quantities"]]
+        document = said("describe", name)
+        assert (document["kind"], document["splits"]) == ("quantity", ["train"])
+        assert [one["name"] for one in document["numbers"]] == ["largest_logit"]
+        assert [one["name"] for one in document["matrices"]] == ["mean_logits"]
+        assert document["fields"] == [{"name": "per_class", "default": 3, "help": "Samples of each class."}]
+        assert main(["describe", name]) == 0
+        assert f"  collapselab train --quantities '[\"{name}\"]'" in capsys.readouterr().out.splitlines()
+        assert said("cite", name)["keys"] == {name: ["papyan2020"]}

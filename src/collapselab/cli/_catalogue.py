@@ -1,4 +1,4 @@
-"""What there is to list, describe and cite: recipes, metrics, models, what recipes are made of, and sources."""
+"""What there is to list, describe and cite: recipes, metrics, quantities, models, what recipes are made of, sources."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +24,12 @@ def _models() -> Mapping[str, Any]:
     from collapselab.theory import REGISTRY
 
     return REGISTRY
+
+
+def _quantities() -> Mapping[str, Any]:
+    from collapselab.dynamics import QUANTITIES
+
+    return QUANTITIES
 
 
 def _parts(base: str) -> Callable[[], Mapping[str, Any]]:
@@ -58,6 +64,7 @@ KINDS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "penalties": _parts("Penalty"),
     "optimisers": _parts("Optimiser"),
     "schedules": _parts("Schedule"),
+    "quantities": _quantities,
     "models": _models,
     "sources": references,
 }

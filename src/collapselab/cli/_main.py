@@ -20,7 +20,7 @@ VERBS.add("measure", "collapse metrics of a file of features")
 VERBS.add("predict", "what a model says the geometry will be, alone or beside a run")
 VERBS.add("report", "one self-contained HTML page of one or more runs")
 VERBS.add("compare", "final values of runs side by side, and a page")
-VERBS.add("list", "metrics, recipes, models and sources there are")
+VERBS.add("list", "metrics, recipes, quantities, models and sources there are")
 VERBS.add("describe", "what a metric, a recipe, a model or a source is")
 VERBS.add("cite", "BibTeX of what a metric, a recipe, a model or a run rests on")
 

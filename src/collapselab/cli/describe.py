@@ -1,4 +1,4 @@
-"""`collapselab describe`: what a metric, a recipe, a part, a model or a source is."""
+"""`collapselab describe`: what a metric, a recipe, a part, a quantity, a model or a source is."""
 
 import dataclasses
 import inspect
@@ -10,6 +10,7 @@ from collapselab.cli._answer import Answer
 from collapselab.cli._catalogue import PARTS, find
 from collapselab.cli._models import model_document, model_text
 from collapselab.cli._parsing import default_of, field_docs, parsed, parser_of, plainly, sections
+from collapselab.cli._quantities import quantity_document, quantity_text
 from collapselab.cli._table import columns, number, paragraph
 from collapselab.core.cite import Reference, references
 
@@ -26,7 +27,7 @@ def answer(arguments: list[str]) -> Answer:
     Returns:
         Everything it says of itself, and ``also`` what else is called so.
     """
-    parser = parser_of("describe", "What a metric, a recipe, a part of a recipe, a model or a source is.")
+    parser = parser_of("describe", "What a metric, a recipe, a part of a recipe, a quantity, a model or a source is.")
     parser.add_argument("name", type=str, metavar="NAME", help="collapselab list shows what there is")
     parser.add_argument(
         "--kind", type=str, metavar="KIND", help="where to look, such as models; everywhere if not given"
@@ -46,6 +47,9 @@ def _answer(kind: str, thing: Any) -> Answer:
     if kind == "models":
         document = model_document(thing)
         return Answer(document, model_text(document))
+    if kind == "quantities":
+        document = quantity_document(thing)
+        return Answer(document, quantity_text(document))
     if kind == "recipes":
         document = _configurable("recipe", thing.name, thing.cls, thing.source)
         document |= {"title": thing.title, "claim": thing.claim, "notes": list(thing.notes)}

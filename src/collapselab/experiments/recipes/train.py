@@ -12,6 +12,7 @@ from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.config import naming
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Probe
+from collapselab.experiments.quantities import chosen
 from collapselab.experiments.verdicts import FALL_CLAIM, fall_after_zero_error
 from collapselab.records.schema import Observation, Verdict
 from collapselab.training.data import DataSet
@@ -79,6 +80,8 @@ class Train:
             ["*"] for all stages.
         pooling: What becomes of a stage that has places: their mean, or all numbers as one long vector; of one that
             gives tokens, their mean or the first.
+        quantities: What to measure on the network itself besides, from its gradients: names that collapselab list
+            quantities shows. Each takes gradients of single samples, at every moment that is measured.
         seed: Where all randomness comes from.
     """
 
@@ -110,6 +113,7 @@ class Train:
     clock: Literal["epochs", "steps"] = "epochs"
     layers: tuple[str, ...] = ()
     pooling: Pooling = "mean"
+    quantities: tuple[str, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -120,6 +124,7 @@ class Train:
         checks.one_of(self.pooling, "pooling", get_args(Pooling))
         if not isinstance(self.layers, tuple) or not all(isinstance(name, str) for name in self.layers):
             raise InputError(f"layers must be names of stages of the network, got {self.layers!r}")
+        chosen(self.quantities)
         self._plan()
 
     def _plan(self) -> Plan:
@@ -150,6 +155,7 @@ class Train:
             at_steps=() if by_epochs else moments,
             layers=self.layers,
             pooling=self.pooling,
+            quantities=chosen(self.quantities),
         )
 
     def verdict(self, observations: Sequence[Observation]) -> Verdict:

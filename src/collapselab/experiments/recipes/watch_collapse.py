@@ -11,6 +11,7 @@ from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Probe
+from collapselab.experiments.quantities import chosen
 from collapselab.experiments.verdicts import FALL_CLAIM, fall_after_zero_error
 from collapselab.records.schema import Observation, Verdict
 from collapselab.training.data.digits import Digits
@@ -60,6 +61,8 @@ class WatchCollapse:
         samples_per_class: Training samples of each class, all others are for testing. By default 120 (digits) or 400
             (mnist1d).
         measurements: Number of log-spaced epochs after which to measure, besides the one before training.
+        quantities: What to measure on the network itself besides, from its gradients: names that collapselab list
+            quantities shows. Each takes gradients of single samples, at every moment that is measured.
         seed: Where all randomness comes from: the split, the initial weights, the order of samples.
     """
 
@@ -78,6 +81,7 @@ class WatchCollapse:
     batch_norm: bool = True
     samples_per_class: int | None = None
     measurements: int = 40
+    quantities: tuple[str, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -94,6 +98,7 @@ class WatchCollapse:
         checks.whole(self.seed, "seed", at_least=0)
         for name in ("drop_last", "batch_norm"):
             checks.flag(getattr(self, name), name)
+        chosen(self.quantities)
         self._network()
         samples = self._data().samples_per_class * data.num_classes
         self._plan().batches(samples)
@@ -128,7 +133,8 @@ class WatchCollapse:
         """
         data = data_of(self._data(), seed=self.seed)
         training = training_of(self._network(), data, self._plan(), seed=self.seed, probe=probe)
-        return probe.watch(training, at=(0, *log_spaced(self.epochs, self.measurements)))
+        moments = (0, *log_spaced(self.epochs, self.measurements))
+        return probe.watch(training, at=moments, quantities=chosen(self.quantities))
 
     def verdict(self, observations: Sequence[Observation]) -> Verdict:
         """Whether NC1 fell at least tenfold after the training error had vanished.
