@@ -3,13 +3,29 @@
 from typing import Any
 
 from collapselab.dynamics._spec import QUANTITIES, Found, Quantity, Sight, quantity
+from collapselab.dynamics.log_loss import (
+    log_cross_entropy,
+    log_exponential,
+    log_logistic,
+    log_mean,
+    log_sum,
+    scaled_losses,
+    smooth_margins,
+)
 
 __all__ = [
     "QUANTITIES",
     "Found",
     "Quantity",
     "Sight",
+    "log_cross_entropy",
+    "log_exponential",
+    "log_logistic",
+    "log_mean",
+    "log_sum",
     "quantity",
+    "scaled_losses",
+    "smooth_margins",
 ]
 
 

@@ -7,22 +7,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError, NotConverged
+from collapselab.dynamics.log_loss import log_logistic, smooth_margins_of
 from collapselab.training.losses import LOSSES, Loss, Outputs
 from collapselab.training.optimisers._requirements import no_batch_norm
 from collapselab.training.optimisers._spec import Optimiser, Work, optimiser
 
-_LINEAR = -37.0  # below it log softplus(x) = x to the last bit of float64, and softplus itself is soon 0
 _SMALLEST_RATE = 1e-50
 
 
 def log_cross_entropy(outputs: Outputs, y: Tensor) -> Tensor:
-    r"""Logarithm of the cross-entropy of each sample, finite for any finite margin.
-
-    $\log\log(1 + e^x)$ with $x = \log\sum_{j\ne y} e^{z_j - z_y}$, in float64; it is x itself where x is very negative.
+    """Logarithm of the cross-entropy of each sample, finite for any finite margin; see `collapselab.dynamics`.
 
     Args:
         outputs: Logits z (n, k) are what is looked at.
@@ -31,10 +28,7 @@ def log_cross_entropy(outputs: Outputs, y: Tensor) -> Tensor:
     Returns:
         (n,) in float64.
     """
-    z = outputs.logits.double()
-    others = z.scatter(1, y[:, None], -math.inf)
-    x = torch.logsumexp(others, 1) - z.gather(1, y[:, None]).squeeze(1)
-    return torch.where(x < _LINEAR, x, functional.softplus(x.clamp(min=_LINEAR)).log())
+    return log_logistic(smooth_margins_of(outputs.logits, y))
 
 
 @optimiser("loss_based", label="learning rate over loss", source="lyu2020")
