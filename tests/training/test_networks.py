@@ -20,6 +20,7 @@ from collapselab.training.networks import Classifier, Network
 from collapselab.training.networks.cnn import CNN
 from collapselab.training.networks.convnet1d import ConvNet1d
 from collapselab.training.networks.densenet import DenseNet
+from collapselab.training.networks.lenet import LeNet
 from collapselab.training.networks.mlp import MLP
 from collapselab.training.networks.resnet import ResNet
 from collapselab.training.networks.vgg import VGG
@@ -52,6 +53,8 @@ SMALL: list[tuple[Network, tuple[int, ...], list[str], int]] = [
     (WideResNet(16, widen=1, num_features=5), IMAGES, ["stem", "layer1", "layer2", "layer3", "norm", "pool"], 5),
     (DenseNet(40, growth=2), GREY, ["stem", "layer1", "layer2", "layer3", "norm", "pool"], 88),
     (DenseNet(121, growth=2, num_features=5), GREY, ["stem", *FOUR, "norm", "pool"], 5),
+    (LeNet((4, 5), (7,)), IMAGES, ["conv1", "conv2", "dense1"], 7),
+    (LeNet((2,), (6, 4)), GREY, ["conv1", "dense1", "dense2"], 4),
     (ConvNet1d((4, 5)), SIGNALS, ["layer1", "layer2", "flatten"], 50),
     (ConvNet1d((4, 5), batch_norm=True, num_features=6), SIGNALS, ["layer1", "layer2", "flatten", "dense"], 6),
 ]
@@ -198,9 +201,15 @@ def test_channels_last(network: Network) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 5, 7), (1, 28, 28), (3, 32, 32)])
-@pytest.mark.parametrize("network", [n for n, s in KINDS if len(s) == 3 and not isinstance(n, MLP)], ids=called)
+@pytest.mark.parametrize("network", [n for n, s in KINDS if len(s) == 3 and not isinstance(n, MLP | LeNet)], ids=called)
 def test_images_of_any_size(network: Network, shape: tuple[int, ...]) -> None:
     assert built(network, shape).eval()(batch(shape)[0]).shape == (10, 5)
+
+
+def test_lenet_takes_images_that_its_convolutions_leave_a_place_of() -> None:
+    assert built(LeNet(), (1, 16, 17))(batch((1, 16, 17))[0]).shape == (10, 5)
+    with pytest.raises(InputError, match=r"images must be larger for 2 convolutions of lenet, got \(1, 16, 15\)"):
+        LeNet().body((1, 16, 15))
 
 
 @pytest.mark.slow

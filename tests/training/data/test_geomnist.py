@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from collapselab.core.errors import InputError
 from collapselab.training.data.geomnist import GeoMnist, ellipses, rectangles, triangles
-from tolerances import EXACT, REFERENCE
+from tolerances import EXACT, PRECISION, REFERENCE
 
 
 def in_ellipse(row: int, column: int, o: float) -> bool:
@@ -78,6 +78,18 @@ def test_every_image_is_in_one_split(generator: torch.Generator) -> None:
         distances = torch.cdist((mine - mine.mean()) / mine.std(), scaled)
         assert sorted(distances.argmin(1).tolist()) == list(range(17))
         assert float(distances.min(1).values.max()) < 1e-4  # float32 inputs
+
+
+def test_pixels_as_they_are() -> None:
+    """The same images in the same order, and standardised they are the others."""
+    (raw, scaled) = (GeoMnist(6, 2, standardise=flag).load(torch.Generator().manual_seed(3)) for flag in (False, True))
+    images = GeoMnist(6, 2).images(torch.Generator().manual_seed(3)).float()
+    assert isinstance(raw.train.x, torch.Tensor)
+    found = torch.cat([raw.train.x, raw.test.x]).flatten(1)
+    EXACT.check(found.amax(1).sort().values, images.flatten(0, 1).flatten(1).amax(1).sort().values)
+    EXACT.check(raw.train.y, scaled.train.y)
+    x = raw.train.x.double()
+    PRECISION.at(1).floor(1).check(scaled.train.x, (x - x.mean()) / x.std(correction=0))
 
 
 @pytest.mark.parametrize("field", ["samples_per_class", "test_per_class"])

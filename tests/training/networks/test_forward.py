@@ -12,6 +12,7 @@ from collapselab.training.networks import Network
 from collapselab.training.networks.cnn import CNN
 from collapselab.training.networks.convnet1d import ConvNet1d
 from collapselab.training.networks.densenet import DenseNet
+from collapselab.training.networks.lenet import LeNet
 from collapselab.training.networks.mlp import MLP
 from collapselab.training.networks.resnet import ResNet
 from collapselab.training.networks.vgg import VGG
@@ -86,6 +87,17 @@ def cnn(network: CNN, w: Weights, x: Array) -> Array:
     for layer in range(1, len(network.widths) + 1):
         x = relu(w.norm(w.conv(x, f"layer{layer}.0", stride=1 if layer == 1 else 2), f"layer{layer}.1"))
     return x.mean(axis=tuple(range(2, x.ndim)))
+
+
+def lenet(network: LeNet, w: Weights, x: Array) -> Array:
+    """Convolutions without border, each followed by ReLU and the largest of 2 x 2; then dense layers with ReLU."""
+    for position in range(len(network.channels)):
+        x = relu(w.conv(x, f"conv{position + 1}.0", padding=0))
+        x = pooled(x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2], np.max)
+    x = x.reshape(len(x), -1)
+    for position in range(len(network.widths)):
+        x = relu(w.linear(x, f"dense{position + 1}.{int(position == 0)}"))
+    return x
 
 
 def convnet1d(network: ConvNet1d, w: Weights, x: Array) -> Array:
@@ -168,6 +180,7 @@ def densenet(network: DenseNet, w: Weights, x: Array) -> Array:
         (MLP((6, 5)), mlp, (2, 3, 3)),
         (CNN((4, 5, 3)), cnn, (2, 9)),
         (CNN((4, 5, 3)), cnn, (2, 7, 7)),
+        (LeNet((3, 4), (6, 5)), lenet, (2, 19, 17)),
         (ConvNet1d((4, 5, 3)), convnet1d, (1, 40)),
         (ConvNet1d((4, 5), num_features=3), convnet1d, (2, 9)),
         (VGG(11, width=2), vgg, (3, 32, 32)),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from collapselab.core import checks, extras
 from collapselab.training.data._made import standardised
-from collapselab.training.data._samples import Splits
+from collapselab.training.data._samples import Samples, Splits
 from collapselab.training.data._spec import DataSet, dataset
 
 SIDE = 32
@@ -28,7 +28,7 @@ ON_EDGE = 1e-12
 @dataset("geomnist", label="GeoMNIST", source="zhang2021")
 @dataclass(frozen=True)
 class GeoMnist(DataSet):
-    """Grey images, 32 x 32, of triangles (0), rectangles (1) and ellipses (2); standardised.
+    """Grey images, 32 x 32, of triangles (0), rectangles (1) and ellipses (2); standardised unless told otherwise.
 
     Image i of the N of a class has offset -1 + 2i/(N-1), which makes it larger or moves it, and is turned by 176 i/N
     degrees: the two go together. Training and test images are drawn from these N. The classes can be told apart by a
@@ -37,17 +37,21 @@ class GeoMnist(DataSet):
     Attributes:
         samples_per_class: Training images of each class.
         test_per_class: Test images of each class.
+        standardise: Whether the pixels are shifted and scaled by the mean and the standard deviation of the training
+            images; the published experiments leave them as they are, from about 0 to about 1.
     """
 
     num_classes: ClassVar[int] = 3
 
     samples_per_class: int = 480
     test_per_class: int = 120
+    standardise: bool = True
 
     def __post_init__(self) -> None:
         """Check the fields."""
         checks.whole(self.samples_per_class, "samples_per_class", at_least=1)
         checks.whole(self.test_per_class, "test_per_class", at_least=1)
+        checks.flag(self.standardise, "standardise")
 
     def images(self, generator: torch.Generator) -> Tensor:
         """All images of each class, in the order of their offsets, before standardisation.
@@ -86,7 +90,9 @@ class GeoMnist(DataSet):
             part.flatten()[torch.randperm(part.numel(), generator=generator)]
             for part in places.tensor_split([self.samples_per_class], dim=1)
         )
-        return standardised((x[train], y[train]), (x[test], y[test]), num_classes=3)
+        if self.standardise:
+            return standardised((x[train], y[train]), (x[test], y[test]), num_classes=3)
+        return Splits(Samples(x[train].float(), y[train]), Samples(x[test].float(), y[test]), 3)
 
 
 def _grid() -> tuple[np.ndarray, np.ndarray]:
