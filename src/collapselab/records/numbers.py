@@ -16,7 +16,7 @@ def declared(
     family: str,
     at_collapse: float | None = 0.0,
     unit: str = "1",
-    lower: float = 0.0,
+    lower: float | None = 0.0,
     upper: float | None = None,
 ) -> Declaration:
     """What is said of a number that is no registered metric, by default a non-negative one.
@@ -30,7 +30,7 @@ def declared(
         family: Heading it stands under, in snake_case.
         at_collapse: Its limit at full collapse.
         unit: ``1`` for a pure number.
-        lower: Smallest possible value.
+        lower: Smallest possible value; None if unbounded.
         upper: Largest possible value; None if unbounded.
 
     Returns:
