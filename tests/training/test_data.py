@@ -69,6 +69,8 @@ def test_settings_round_trip(name: str) -> None:
         ("templates1d", 4000, 1000, (1, 40)),
         ("gaussian", 4000, 1000, (32,)),
         ("geomnist", 1440, 360, (1, 32, 32)),
+        ("rings", 600, 200, (2,)),
+        ("nuisance_blobs", 600, 200, (10,)),
     ],
 )
 def test_default_sizes(name: str, train: int, test: int, shape: tuple[int, ...], generator: torch.Generator) -> None:
