@@ -1,6 +1,5 @@
 """Gradient descent with Gaussian noise of the covariance that minibatches have."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
+from collapselab.dynamics.noise import noisy_weights
 from collapselab.training.losses import Loss
 from collapselab.training.optimisers._requirements import no_batch_norm
 from collapselab.training.optimisers._spec import Optimiser, Work, optimiser
@@ -100,7 +100,7 @@ class NoisyGradientDescent(Optimiser):
         """
         (rows,) = work.rows
         noise = torch.randn(len(rows), generator=work.generator, dtype=torch.float64)
-        weights = 1 + math.sqrt(len(rows) / self.noise_batch_size) * (noise - noise.mean())
+        weights = noisy_weights(noise, batch_size=self.noise_batch_size)
         dtype = stepper.param_groups[0]["params"][0].dtype
         stepper.zero_grad()
         total = work.accumulate(rows, weights=weights.to(dtype).to(rows.device))

@@ -1,6 +1,5 @@
 """SVAG: SGD whose noise grows as its steps shrink, so that it approaches the stochastic differential equation."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from collapselab.core import checks
+from collapselab.dynamics.noise import svag_coefficients
 from collapselab.training.optimisers._spec import Optimiser, Work, optimiser
 
 
@@ -57,7 +57,8 @@ class SVAG(Optimiser):
     Time: l steps are one step of SGD, so compare after l times as many epochs. Milestones that are parts of the
     training need no change; warm-up and other spans in epochs are to be multiplied by l. Weight decay acts at rate
     η/l. Each minibatch is a forward pass of its own and has its own batch normalisation. The loss that is reported is
-    the mean of the two minibatches, not the combination, whose coefficients grow with l.
+    the mean of the two minibatches, not the combination, whose coefficients grow with l. In a training loop of one's
+    own `collapselab.dynamics.svag_loss` does the same for any network and loss.
 
     Attributes:
         learning_rate: Rate η of the SGD that is modelled; the rate of a step is η/l.
@@ -83,8 +84,7 @@ class SVAG(Optimiser):
     @property
     def coefficients(self) -> tuple[float, float]:
         """Of the losses of the two minibatches."""
-        root = math.sqrt(2 * self.factor - 1)
-        return (1 + root) / 2, (1 - root) / 2
+        return svag_coefficients(self.factor)
 
     def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
         """The optimiser.
