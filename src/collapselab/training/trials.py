@@ -1,0 +1,258 @@
+"""Several fresh networks trained side by side on the same data, each with its own weights and its own minibatches.
+
+Small networks on small minibatches are trained one operation for all of them at a time (`torch.func`), which spares
+most of what each operation costs besides arithmetic. Networks do not see each other: every trial is what it would be
+alone, but for the rounding of sums.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.nn import functional
+
+from collapselab.core import checks
+from collapselab.core.errors import InputError, NotConverged
+from collapselab.core.random import child_seed, generators, preserved_randomness
+from collapselab.training.data import Samples, Splits
+from collapselab.training.networks import Network
+
+# Samples that all networks look at together while they are evaluated.
+_TOGETHER = 128
+
+_MIXING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_DRAWING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What some iterations saw of the minibatches that they drew, each before its update.
+
+    Attributes:
+        logits: (t, r, b, k) of iterations, trials, samples of a minibatch, classes.
+        labels: (t, r, b) labels that were trained on.
+        losses: (t, r, b) cross-entropy in nats.
+    """
+
+    logits: Tensor
+    labels: Tensor
+    losses: Tensor
+
+
+class Trials:
+    """Networks of one kind in training by plain SGD on cross-entropy; minibatches are drawn with replacement.
+
+    Args:
+        networks: Fresh networks of the same layers; copied. Inputs (b, ...) to logits (b, k), each sample by itself.
+        samples: What they are trained on, in memory and on the device of the networks.
+        draws: A generator on the CPU for the minibatches of each network.
+        learning_rate: Rate of every step.
+        batch_size: Samples of a minibatch.
+
+    Raises:
+        InputError: If there are no networks, they have layers that mix samples or draw at random, or the settings make
+            no sense.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        samples: Samples,
+        draws: Sequence[torch.Generator],
+        *,
+        learning_rate: float,
+        batch_size: int = 1,
+    ) -> None:
+        if not networks:
+            raise InputError("networks must be at least one, got none")
+        if len(draws) != len(networks):
+            raise InputError(f"draws must be one generator for each of {len(networks)} networks, got {len(draws)}")
+        self.learning_rate = checks.real(learning_rate, "learning_rate", above=0)
+        self.batch_size = checks.whole(batch_size, "batch_size", at_least=1)
+        require_separable(networks[0])
+        if not samples.in_memory:
+            raise InputError("samples must be in memory to be drawn one by one, got inputs that are made on demand")
+        self.step = 0
+        self._samples = samples
+        self._draws = tuple(draws)
+        parameters, self._buffers = stack_module_state(list(networks))
+        self._frozen = {name: not networks[0].get_parameter(name).requires_grad for name in parameters}
+        self._parameters = {name: values.detach().clone() for name, values in parameters.items()}
+        self._skeleton = copy.deepcopy(networks[0]).train().to("meta")
+        self._gradients = vmap(grad(self._loss, has_aux=True), in_dims=(0, 0, 0, 0, 0))
+        self._outputs = vmap(self._logits, in_dims=(0, 0, 0, None))
+
+    @classmethod
+    def fresh(
+        cls,
+        network: Network,
+        data: Splits,
+        *,
+        trials: int,
+        learning_rate: float,
+        batch_size: int = 1,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> "Trials":
+        """Networks with initial weights of their own, for the training split of some data.
+
+        A trial depends on its number and the seed, and not on how many others there are.
+
+        Args:
+            network: What they are like.
+            data: What they are trained on.
+            trials: How many.
+            learning_rate: Rate of every step.
+            batch_size: Samples of a minibatch.
+            seed: Where initial weights and minibatches come from.
+            dtype: Data type of the weights.
+
+        Returns:
+            Trials that have not begun, where the data are.
+
+        Raises:
+            InputError: If the network has layers that mix samples or draw at random.
+        """
+        trials = checks.whole(trials, "trials", at_least=1)
+        device, built = data.train.y.device, []
+        with preserved_randomness():
+            for trial in range(trials):
+                torch.manual_seed(child_seed(seed, f"network {trial}"))
+                built.append(network.build(data.shape, data.num_classes).to(device, dtype))
+        draws = generators(seed, *(f"draws {trial}" for trial in range(trials)))
+        return cls(built, data.train, draws, learning_rate=learning_rate, batch_size=batch_size)
+
+    @property
+    def count(self) -> int:
+        """Number of networks."""
+        return len(self._draws)
+
+    def steps(self, count: int) -> Drawn:
+        """Take some steps with every network.
+
+        Args:
+            count: How many.
+
+        Returns:
+            What they saw on the way.
+
+        Raises:
+            NotConverged: If a loss is no longer finite.
+        """
+        count = checks.whole(count, "count", at_least=1)
+        size = (count, self.batch_size)
+        rows = torch.stack([torch.randint(len(self._samples), size, generator=one) for one in self._draws], dim=1)
+        seen = [self._take(one) for one in rows.to(self._samples.y.device)]
+        logits, losses = (torch.stack(parts) for parts in zip(*seen, strict=True))
+        self._require_finite(losses)
+        self.step += count
+        return Drawn(logits, self._samples.y[rows.to(self._samples.y.device)], losses)
+
+    def logits(self, samples: Samples) -> Tensor:
+        """What all networks say of some samples as they stand.
+
+        Args:
+            samples: n of them, on the device of the networks.
+
+        Returns:
+            (r, n, k) logits.
+        """
+        kind = self._kind
+        with torch.no_grad():
+            parts = [self._outputs(*self._split(), self._buffers, x.to(kind)) for x, _ in samples.batches(_TOGETHER)]
+        return torch.cat(parts, dim=1)
+
+    def weights(self, trial: int) -> dict[str, Tensor]:
+        """Parameters and buffers of one network as they stand.
+
+        Args:
+            trial: Its number.
+
+        Returns:
+            Copies by name, as ``load_state_dict`` takes them.
+        """
+        checks.one_of(trial, "trial", range(self.count))
+        return {name: values[trial].clone() for name, values in {**self._parameters, **self._buffers}.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on, as tensors and numbers.
+
+        Returns:
+            A new dictionary; the tensors of the parameters in it are the live ones.
+        """
+        draws = torch.stack([one.get_state() for one in self._draws])
+        return {"step": self.step, "parameters": dict(self._parameters), "draws": draws}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from where a state was taken.
+
+        Args:
+            state: What `state` of trials of the same settings gave.
+        """
+        self.step = state["step"]
+        for name, values in self._parameters.items():
+            values.copy_(state["parameters"][name])
+        for one, drawn in zip(self._draws, state["draws"], strict=True):
+            one.set_state(drawn.clone())  # a view of a row crashes
+
+    @property
+    def _kind(self) -> torch.dtype:
+        return next(iter(self._parameters.values())).dtype
+
+    def _split(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Parameters that are trained, and those that are fixed."""
+        both: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+        for name, values in self._parameters.items():
+            both[self._frozen[name]][name] = values
+        return both
+
+    def _logits(self, trained: dict[str, Tensor], fixed: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor):
+        return functional_call(self._skeleton, (trained, fixed, buffers), (x,))
+
+    def _loss(self, trained: dict[str, Tensor], fixed: Any, buffers: Any, x: Tensor, y: Tensor):
+        """Mean loss of one minibatch, and what is recorded of it."""
+        logits = self._logits(trained, fixed, buffers, x)
+        losses = functional.cross_entropy(logits, y, reduction="none")
+        return losses.mean(), (logits, losses)
+
+    def _take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of every network on the samples (r, b) of these numbers."""
+        x, y = self._samples.take(rows.flatten())
+        trained, fixed = self._split()
+        given = x.view(*rows.shape, *x.shape[1:]).to(self._kind)
+        gradients, seen = self._gradients(trained, fixed, self._buffers, given, y.view(rows.shape))
+        for name, values in trained.items():
+            values.add_(gradients[name], alpha=-self.learning_rate)
+        return seen
+
+    def _require_finite(self, losses: Tensor) -> None:
+        bad = (~torch.isfinite(losses)).nonzero()
+        if len(bad):
+            step, trial = self.step + int(bad[0, 0]), int(bad[0, 1])
+            raise NotConverged(
+                f"training diverged: the loss of trial {trial} is no longer finite at step {step} at learning rate"
+                f" {self.learning_rate:g}; lower the learning rate"
+            )
+
+
+def require_separable(network: nn.Module) -> None:
+    """Refuse a network of which several cannot be trained as one.
+
+    Args:
+        network: The network.
+
+    Raises:
+        InputError: If it has batch normalisation or dropout; the message says where.
+    """
+    for name, module in network.named_modules():
+        drawing = isinstance(module, _DRAWING) and module.p > 0
+        tracking = getattr(module, "track_running_stats", False)
+        if drawing or tracking or isinstance(module, _MIXING):
+            raise InputError(
+                "networks must be without batch normalisation and dropout to be trained side by side, got"
+                f" {type(module).__name__} at {name or 'the top'}"
+            )
