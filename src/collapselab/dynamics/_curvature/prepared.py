@@ -1,0 +1,82 @@
+"""A copy of a network and some samples in float64, in which curvature is computed."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from collapselab.core import checks
+from collapselab.core.errors import InputError
+from collapselab.core.linalg import accumulator_device
+from collapselab.dynamics._spec import Sight
+from collapselab.dynamics._tangent import trained
+
+# How far the losses of a training may be from the cross-entropy by rounding: they may come in float32.
+_ROUNDING = 1e-4
+
+# Samples that are compared.
+_COMPARED = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What curvature is computed of.
+
+    Attributes:
+        network: A copy in float64 and eval mode.
+        x: Inputs (n, ...) in float64.
+        y: Labels (n,).
+        num_classes: K.
+    """
+
+    network: nn.Module
+    x: Tensor
+    y: Tensor
+    num_classes: int
+
+    @property
+    def num_parameters(self) -> int:
+        """P, of the parameters that are trained."""
+        return sum(p.numel() for p in trained(self.network).values())
+
+
+def prepared(sight: Sight, rows: Tensor | None) -> Prepared:
+    """Copy a network and take samples.
+
+    Args:
+        sight: The network and its samples.
+        rows: Which samples (n,); all by default.
+
+    Returns:
+        Both in float64.
+
+    Raises:
+        InputError: If there are no samples, or nothing is trained.
+    """
+    rows = torch.arange(len(sight.y), device=sight.y.device) if rows is None else checks.labels(rows, "rows")
+    checks.labels_in_range(rows, len(sight.y), "rows")
+    if not len(rows):
+        raise InputError("rows must be at least one sample, got none")
+    x, y = sight.take(rows)
+    device = accumulator_device(x.device)
+    network = copy.deepcopy(sight.network).to(device=device, dtype=torch.float64).eval()
+    trained(network)
+    return Prepared(network, x.to(device=device, dtype=torch.float64), y.to(device), sight.num_classes)
+
+
+def minimises_cross_entropy(sight: Sight, rows: Tensor) -> bool:
+    """Whether what a training minimises is the cross-entropy of the logits and nothing else.
+
+    Args:
+        sight: The network, its samples and its losses.
+        rows: Samples (n,) of which the first are compared.
+
+    Returns:
+        Whether the losses agree.
+    """
+    x, y = sight.take(rows[:_COMPARED])
+    with torch.no_grad():
+        wanted = functional.cross_entropy(sight.network(x), y, reduction="none")
+        return torch.allclose(sight.loss_of(x, y).to(wanted), wanted, rtol=_ROUNDING, atol=_ROUNDING)
