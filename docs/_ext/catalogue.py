@@ -1,4 +1,4 @@
-"""Pages made at build time: metrics, conventions, models, quantities, parts, the bibliography, and one for each package."""
+"""Pages made at build time: metrics, conventions, models, quantities, parts, bibliography, and one for each package."""
 
 import html
 import importlib
