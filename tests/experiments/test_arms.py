@@ -13,6 +13,7 @@ from collapselab.core.errors import InputError, Interrupted
 from collapselab.experiments import (
     Case,
     EpochDone,
+    Observed,
     Planned,
     Probe,
     Started,
@@ -57,6 +58,20 @@ def test_what_a_folder_holds(whole: tuple[Path, list[Any]]) -> None:
         assert [(m.epoch, m.step) for m in place.snapshots(arm)] == [
             (epoch, step if step in (2, 7) else None) for epoch, step in moments
         ]
+
+
+def test_an_arm_is_measured_at_moments_of_its_own_too() -> None:
+    recipe, probe = TinyArms(epochs=1), Probe.on("cpu")
+    cases = [
+        Case(name, lambda: recipe._training(probe, *_of("adam")), 1, at_steps=own)
+        for name, own in (("more", (1, 3)), ("plain", ()))
+    ]
+    events = probe.arms(cases, at_steps=(2,), metrics=("accuracy",))
+    rows = [event.observation for event in events if isinstance(event, Observed)]
+    assert [(row.arm, row.step) for row in rows if row.split == "train"] == [
+        *(("more", step) for step in (1, 2, 3, 5)),
+        *(("plain", step) for step in (2, 5)),
+    ]
 
 
 def test_an_early_end_is_measured_and_said(whole: tuple[Path, list[Any]]) -> None:

@@ -41,6 +41,20 @@ class Clock:
                 checks.whole(moment, f"{name}: each moment", at_least=0)
         return cls(frozenset(epochs), frozenset(steps))
 
+    def with_steps(self, steps: Collection[int]) -> "Clock":
+        """The same clock with further moments.
+
+        Args:
+            steps: Optimiser steps, whole numbers from 0.
+
+        Returns:
+            New clock.
+
+        Raises:
+            InputError: If they are no whole numbers, or negative.
+        """
+        return Clock(self.epochs, self.steps | Clock.of((), steps).steps)
+
     @property
     def before(self) -> bool:
         """Whether to measure before training."""

@@ -38,6 +38,8 @@ class Case:
         settings: What distinguishes it from the others, by name, as JSON can hold it.
         extra: Gives further numbers of the features that the classifier sees, each with its declaration.
         quantities: What is measured on the network itself besides, from its gradients.
+        at_steps: Optimiser steps after which this one is measured, besides the moments of all: where one step of a
+            training is another span of time than in the next.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Case:
     settings: Mapping[str, Any] = field(default_factory=dict)
     extra: Extras | None = None
     quantities: tuple[Quantity, ...] = ()
+    at_steps: tuple[int, ...] = ()
 
     @property
     def arm(self) -> Arm:
@@ -165,7 +168,10 @@ class Probe:
             if training.plan.epochs != case.epochs:
                 raise InputError(f"arm {case.name} must have {case.epochs} epochs, got {training.plan.epochs}")
             later = sum(other.epochs for other in cases[place + 1 :])
-            own = replace(view, places=replace(view.places, extra=case.extra, quantities=case.quantities))
+            own = _View(
+                view.clock.with_steps(case.at_steps),
+                replace(view.places, extra=case.extra, quantities=case.quantities),
+            )
             yield from _watched(training, own, self._course(case.name, ended, later=later))
             del training  # before the next one is made: two networks and their data may not fit
 
