@@ -2,6 +2,15 @@
 
 from typing import Any
 
+from collapselab.dynamics._elasticity.classes import IntraInter, class_elasticity, intra_inter
+from collapselab.dynamics._elasticity.kernel import tangent_blocks, tangent_kernel, tangent_norms
+from collapselab.dynamics._elasticity.readings import own_logit, own_residual, single_logit
+from collapselab.dynamics._elasticity.similarity import normalised_kernel, relative_similarity, symmetrised
+from collapselab.dynamics._elasticity.steps import (
+    half_squared_error,
+    stepped_kernelised_similarity,
+    stepped_relative_similarity,
+)
 from collapselab.dynamics._spec import QUANTITIES, Found, Quantity, Sight, quantity
 from collapselab.dynamics.log_loss import (
     log_cross_entropy,
@@ -16,16 +25,31 @@ from collapselab.dynamics.log_loss import (
 __all__ = [
     "QUANTITIES",
     "Found",
+    "IntraInter",
     "Quantity",
     "Sight",
+    "class_elasticity",
+    "half_squared_error",
+    "intra_inter",
     "log_cross_entropy",
     "log_exponential",
     "log_logistic",
     "log_mean",
     "log_sum",
+    "normalised_kernel",
+    "own_logit",
+    "own_residual",
     "quantity",
+    "relative_similarity",
     "scaled_losses",
+    "single_logit",
     "smooth_margins",
+    "stepped_kernelised_similarity",
+    "stepped_relative_similarity",
+    "symmetrised",
+    "tangent_blocks",
+    "tangent_kernel",
+    "tangent_norms",
 ]
 
 

@@ -2,6 +2,9 @@
 
 from collapselab.records.schema import Declaration
 
+MATRIX = "matrix."
+"""Prefix of the names of arrays of a snapshot that hold a matrix over classes."""
+
 Extra = tuple[Declaration, float | str]
 """What a number says of itself, and its value, or the reason why it has none."""
 

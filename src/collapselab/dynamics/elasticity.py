@@ -1,0 +1,117 @@
+"""Local elasticity over training: how much a step on a sample moves its own class and others."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from collapselab.core import checks
+from collapselab.core.errors import UndefinedMetric
+from collapselab.dynamics._elasticity.classes import class_elasticity, intra_inter
+from collapselab.dynamics._elasticity.kernel import tangent_kernel
+from collapselab.dynamics._elasticity.readings import own_residual
+from collapselab.dynamics._elasticity.similarity import normalised_kernel
+from collapselab.dynamics._spec import Found, Quantity, Sight, quantity
+from collapselab.dynamics._tangent import BUDGET
+from collapselab.records.numbers import Extra, declared
+
+_similarity = partial(declared, source="he2020", family="local_elasticity", at_collapse=None, lower=-1.0, upper=1.0)
+_elasticity = partial(
+    declared, source="zhang2021", family="local_elasticity", at_collapse=None, lower=None, unit="1/time"
+)
+
+INTRA_SIMILARITY = _similarity(
+    "intra_similarity",
+    "similarity within classes",
+    "Mean cosine of the gradients of two samples of a class, over classes.",
+    symbol=r"\overline{\Theta(x,x')/\sqrt{\Theta(x,x)\Theta(x',x')}}",
+)
+INTER_SIMILARITY = _similarity(
+    "inter_similarity",
+    "similarity between classes",
+    "Mean cosine of the gradients of samples of different classes, over pairs of classes.",
+    symbol=r"\overline{\Theta(x,x')/\sqrt{\Theta(x,x)\Theta(x',x')}}",
+)
+GAP = declared(
+    "similarity_gap",
+    "similarity gap",
+    "Mean cosine of the gradients of samples within classes minus that between classes.",
+    symbol=r"\overline{\Theta}_{\text{intra}}-\overline{\Theta}_{\text{inter}}",
+    source="he2020",
+    family="local_elasticity",
+    at_collapse=None,
+    lower=-2.0,
+    upper=2.0,
+)
+INTRA = _elasticity(
+    "intra_elasticity",
+    "elasticity within classes",
+    "How fast a unit step on a sample moves another of its class along the residual of the class, over classes.",
+    symbol=r"\alpha=\tfrac1K\sum_k d_k^T\Theta_{kk}d_k/\kappa",
+)
+INTER = _elasticity(
+    "inter_elasticity",
+    "elasticity between classes",
+    "How fast a unit step on a sample moves one of another class along the residual of that class, over pairs.",
+    symbol=r"\beta=\tfrac1{K(K-1)}\sum_{k\ne l}d_k^T\Theta_{kl}d_l/\kappa",
+)
+NUMBERS = (INTRA_SIMILARITY, INTER_SIMILARITY, GAP, INTRA, INTER)
+
+MATRIX = _similarity(
+    "class_similarity",
+    "similarity of classes",
+    "Mean cosine of the gradients of samples of each two classes; within a class, of different samples.",
+    symbol=r"\overline{\Theta(x,x')/\sqrt{\Theta(x,x)\Theta(x',x')}}",
+)
+
+
+@quantity("local_elasticity", label="local elasticity", source="he2020")
+@dataclass(frozen=True)
+class LocalElasticity(Quantity):
+    r"""How much a step on a sample moves samples of its class, and of others, along their own residuals.
+
+    From the exact tangent kernel of $\langle d_y, z\rangle/\sqrt\kappa$ (`own_residual`) between a few samples of each
+    class, without pairs of a sample with itself; every class and every pair of classes counts alike. The elasticities
+    are the direct estimate of α and β of the locally elastic model, the similarities those of the cosines of gradients.
+    A network that tells no samples apart has similarities 1 and $-1/(K-1)$: readings of different classes point apart.
+
+    Attributes:
+        samples_per_class: Samples of each class, the same at every moment; at least two.
+        budget: Bytes that the kernel and the gradients may take together.
+    """
+
+    samples_per_class: int = 10
+    budget: int = BUDGET
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        checks.whole(self.samples_per_class, "samples_per_class", at_least=2)
+        checks.whole(self.budget, "budget", at_least=1)
+
+    def look(self, sight: Sight) -> Found:
+        """Measure.
+
+        Args:
+            sight: The network and the samples.
+
+        Returns:
+            Similarities, their gap and elasticities, and the matrix of similarities between classes.
+        """
+        x, y = sight.take(sight.few_of_each(self.samples_per_class, "local elasticity"))
+        try:
+            plain, cosines = self._between_classes(sight, x, y)
+            raw, similar = intra_inter(plain), intra_inter(cosines)
+        except UndefinedMetric as undefined:
+            return Found(tuple((one, str(undefined)) for one in NUMBERS))
+        values = (similar.intra, similar.inter, similar.gap, raw.intra, raw.inter)
+        numbers: tuple[Extra, ...] = tuple(zip(NUMBERS, values, strict=True))
+        return Found(numbers, ((MATRIX, cosines.cpu().numpy()),))
+
+    def _between_classes(self, sight: Sight, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Elasticity and similarity (k, k) of classes."""
+        most = int((self.budget / 16) ** 0.5)  # in float64 half of the budget
+        if len(y) > most:
+            raise UndefinedMetric(f"a kernel of {len(y)} samples is over the budget, which is enough for {most}")
+        kernel = tangent_kernel(sight.network, x, y, read=own_residual, budget=self.budget)
+        k = sight.num_classes
+        return class_elasticity(kernel, y, k), class_elasticity(normalised_kernel(kernel), y, k)

@@ -1,0 +1,191 @@
+"""The tangent kernel against one gradient after another, within any budget, and what it refuses."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from collapselab.core.errors import InputError
+from collapselab.dynamics import own_logit, own_residual, single_logit, tangent_blocks, tangent_kernel, tangent_norms
+from tolerances import PRECISION, REFERENCE
+
+Read = Callable[[Tensor, Tensor], Tensor]
+
+
+class Tangled(nn.Module):
+    """A weight that acts twice, one that acts elsewhere too, a convolution, and a layer on several rows a sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice = nn.Linear(6, 6)
+        self.norm = nn.BatchNorm1d(6)
+        self.maps = nn.Conv1d(1, 2, 3)
+        self.rows = nn.Linear(3, 3)
+        self.last = nn.Linear(6, 3)
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(self.twice(torch.relu(self.twice(x))))
+        h = h + self.maps(h[:, None]).mean((1, 2))[:, None]
+        h = h + self.rows(h.view(-1, 3)).view(-1, 6)
+        return self.last(torch.relu(h)) + 0.1 * x[:, :3] @ self.last.weight[:, :3].T
+
+
+def two_layers(outputs: int = 3) -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, outputs))
+
+
+def partly_frozen() -> nn.Module:
+    network = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 5, bias=False), nn.Linear(5, 3))
+    network[0].weight.requires_grad_(False)
+    network[3].bias.requires_grad_(False)
+    return network
+
+
+def shared() -> nn.Module:
+    network = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6), nn.Linear(6, 3))
+    network[2].weight = network[0].weight
+    return network
+
+
+def made(make: Callable[[], nn.Module], n: int = 7) -> tuple[nn.Module, Tensor, Tensor]:
+    torch.manual_seed(0)
+    network = make().double().eval()
+    return network, torch.randn(n, 6, dtype=torch.float64), torch.arange(n) % 3
+
+
+def reference_gradients(network: nn.Module, x: Tensor, y: Tensor, read: Read) -> Tensor:
+    """One backward pass a sample."""
+    leaves = [p for p in network.parameters() if p.requires_grad]
+    found = []
+    for one, label in zip(x, y, strict=True):
+        parts = torch.autograd.grad(read(network(one[None])[0], label), leaves, materialize_grads=True)
+        found.append(torch.cat([part.flatten() for part in parts]))
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("make", [two_layers, Tangled, partly_frozen, shared])
+@pytest.mark.parametrize("read", [own_logit, own_residual])
+def test_kernel_is_that_of_single_gradients(make: Callable[[], nn.Module], read: Read) -> None:
+    network, x, y = made(make)
+    gradients = reference_gradients(network, x, y, read)
+    wanted = gradients @ gradients.T
+    close = REFERENCE.floor(float(wanted.abs().max()))
+    size = 8 * gradients.shape[1]
+    for budget in (2**28, 8 * 49 + 7 * size, 8 * 49 + 1):  # all at once, two or three, one by one
+        found = tangent_kernel(network, x, y, read=read, budget=budget)
+        close.check(found, wanted)
+        assert not found.requires_grad
+    found = tangent_kernel(network, x[:3], y[:3], other=x[2:], other_y=y[2:], read=read, budget=8 * 15 + 7 * size)
+    close.check(found, wanted[:3, 2:])
+    close.check(tangent_norms(network, x, y, read=read, budget=7 * size), wanted.diagonal())
+
+
+def test_blocks_are_products_of_jacobians() -> None:
+    network, x, _ = made(Tangled, n=3)
+    leaves = [p for p in network.parameters() if p.requires_grad]
+    rows = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(z, leaves, retain_graph=True, materialize_grads=True)])
+        for one in x
+        for z in network(one[None])[0]
+    ]
+    jacobian = torch.stack(rows).view(3, 3, -1)
+    REFERENCE.floor(10).check(tangent_blocks(network, x), torch.einsum("ikp,jlp->ikjl", jacobian, jacobian))
+
+
+def test_residual_reading_gives_the_direct_estimate() -> None:
+    network, x, y = made(two_layers)
+    blocks, k = tangent_blocks(network, x), 3
+    residuals = torch.eye(k, dtype=torch.float64)[y] - 1 / k
+    wanted = torch.einsum("ik,ikjl,jl->ij", residuals, blocks, residuals) / ((k - 1) / k)
+    REFERENCE.floor(10).check(tangent_kernel(network, x, y, read=own_residual), wanted)
+
+
+def test_linear_layers_are_not_multiplied_out() -> None:
+    """A budget that is enough for inputs and outputs of the layers, and far too small for one gradient."""
+    torch.manual_seed(0)
+    network, x = nn.Sequential(nn.Linear(500, 500), nn.ReLU(), nn.Linear(500, 1)), torch.randn(20, 500)
+    seen: list[int] = []
+    network[1].register_forward_hook(lambda *_: seen.append(1))
+    tangent_kernel(network, x, budget=400_000)
+    assert len(seen) == 2, "one look at a sample, and one pass over all"
+
+
+def test_float32_is_near_float64() -> None:
+    network, x, y = made(two_layers, n=20)
+    wanted = tangent_kernel(network, x, y, read=own_residual)
+    found = tangent_kernel(network.float(), x.float(), y, read=own_residual)
+    assert found.dtype == torch.float32
+    PRECISION.at(50).floor(float(wanted.abs().max())).check(found, wanted)
+
+
+def test_the_network_is_left_as_it_was() -> None:
+    network, x, y = made(Tangled)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    tangent_kernel(network, x, y, read=own_logit)
+    assert all(p.grad is None and p.requires_grad for p in network.parameters())
+    assert all(not module._forward_hooks for module in network.modules())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+class Chooses(nn.Module):
+    """Looks at the data to decide what to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) if x.sum() > 0 else self.layer(-x)
+
+
+X = torch.ones(2, 6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: tangent_kernel(Chooses(), X),
+            "must be one that torch.func.vmap maps over samples, got Chooses: .*data",
+        ),
+        (
+            lambda: tangent_kernel(nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 1)), X),
+            "must treat samples one by one, got batch normalisation in train mode: 0",
+        ),
+        (
+            lambda: tangent_kernel(nn.Sequential(nn.BatchNorm1d(6, track_running_stats=False)).eval(), X),
+            "batch normalisation without running statistics: 0",
+        ),
+        (lambda: tangent_kernel(nn.Sequential(nn.Dropout(), nn.Linear(6, 1)), X), "Sequential: vmap: called random"),
+        (lambda: tangent_kernel(lambda x: x, X), r"network must be a torch.nn.Module, got function"),  # pyright: ignore
+        (lambda: tangent_blocks(lambda x: x, X), r"network must be a torch.nn.Module, got function"),  # pyright: ignore
+        (lambda: tangent_kernel(nn.Linear(6, 1).requires_grad_(False), X), "parameters that require gradients"),
+        (lambda: tangent_kernel(nn.Linear(6, 2), X), "got single_logit for a network with 2"),
+        (lambda: tangent_kernel(nn.Linear(6, 1), X, torch.zeros(2).long(), read=own_residual), "got own_residual"),
+        (lambda: tangent_kernel(nn.Linear(6, 2), X, read=own_logit), "y must be given unless what is read is single"),
+        (
+            lambda: tangent_kernel(nn.Linear(6, 2), X, torch.zeros(2).long(), other=X, read=own_logit),
+            "other_y must be given",
+        ),
+        (lambda: tangent_kernel(nn.Linear(6, 1), X[:0]), "inputs must be a tensor of at least one sample"),
+        (lambda: tangent_kernel(nn.Linear(6, 1), X, budget=16), "more than the 16 bytes of a kernel of 2 x 2 numbers"),
+        (lambda: tangent_kernel(nn.Linear(6, 2), X, torch.zeros(3).long(), read=own_logit), "y must be one per row"),
+    ],
+)
+def test_refusals(call: Callable[[], Tensor], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_other_errors_are_not_renamed() -> None:
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        tangent_kernel(nn.Linear(5, 1), X)
+
+
+def test_single_logit_of_one_output() -> None:
+    torch.manual_seed(0)
+    for network in (nn.Linear(6, 1), nn.Sequential(nn.Linear(6, 1), nn.Flatten(0))):
+        REFERENCE.check(tangent_kernel(network.double(), X.double()), torch.full((2, 2), 7.0))
+    assert single_logit(torch.ones(1), torch.tensor(0)).ndim == 0
