@@ -1,0 +1,1 @@
+"""What margins, homogeneity and the certificate share."""
