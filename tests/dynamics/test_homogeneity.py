@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from collapselab.core.errors import UndefinedMetric
-from collapselab.dynamics import homogeneity, order_of_homogeneity
+from collapselab.dynamics import homogeneity_of, order_of_homogeneity
 from tolerances import REFERENCE, Relative
 
 
@@ -49,7 +49,7 @@ def made(*layers: nn.Module) -> nn.Sequential:
 )
 def test_orders(network: nn.Module, order: float) -> None:
     """By the slope over four factors, with Euler's identity to the rounding of float64, from weights in float32."""
-    found = homogeneity(network, inputs(4))
+    found = homogeneity_of(network, inputs(4))
     assert found.order == order
     assert found.holds
     assert max(found.residual, found.euler) < 1e-13
@@ -59,7 +59,7 @@ def test_orders(network: nn.Module, order: float) -> None:
 def test_reference_twin() -> None:
     """The slope and Euler's identity logit by logit, with autograd."""
     network = made(linear(4, 8, bias=True), nn.ReLU(), linear(8, 3)).double()
-    x, found = inputs(4).double(), homogeneity(network, inputs(4))
+    x, found = inputs(4).double(), homogeneity_of(network, inputs(4))
     z = network(x)
     for i in range(9):
         for k in range(3):
@@ -98,7 +98,7 @@ def test_others_are_refused_with_the_reason(network: nn.Module, named: str) -> N
     """Also biases that training has not moved from zero yet, and statistics that still are 0 and 1."""
     with pytest.raises(UndefinedMetric, match=f"the network is not homogeneous: with all trained .*{named}"):
         order_of_homogeneity(network, inputs(4))
-    assert not homogeneity(network, inputs(4)).holds
+    assert not homogeneity_of(network, inputs(4)).holds
 
 
 def test_logits_that_do_not_grow_or_are_zero() -> None:
@@ -114,7 +114,7 @@ def test_logits_that_do_not_grow_or_are_zero() -> None:
 def test_the_network_is_left_as_it_was() -> None:
     network = made(linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), linear(8, 3)).train().double()
     before = {name: part.clone() for name, part in network.state_dict().items()}
-    homogeneity(network, inputs(4))
+    homogeneity_of(network, inputs(4))
     for name, part in network.state_dict().items():
         Relative("bits", 0.0).check(part, before[name])
     assert network.training

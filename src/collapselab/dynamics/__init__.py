@@ -22,7 +22,7 @@ from collapselab.dynamics.curvature import (
     operator_norm,
     top_eigenpairs,
 )
-from collapselab.dynamics.homogeneity import Homogeneity, homogeneity, order_of_homogeneity
+from collapselab.dynamics.homogeneity import Homogeneity, homogeneity_of, order_of_homogeneity
 from collapselab.dynamics.kkt import Certificate, kkt_cross_entropy, kkt_exponential
 from collapselab.dynamics.log_loss import (
     log_cross_entropy,
@@ -32,6 +32,17 @@ from collapselab.dynamics.log_loss import (
     log_sum,
     scaled_losses,
     smooth_margins,
+)
+from collapselab.dynamics.margin_normalisation import (
+    inverse_exponential,
+    inverse_logistic,
+    layer_normalised_margin,
+    layer_norms,
+    normalised_margin,
+    parameter_norm,
+    sample_margins,
+    sandwich,
+    support_samples,
 )
 from collapselab.dynamics.noise import (
     MinibatchGradients,
@@ -53,17 +64,6 @@ from collapselab.dynamics.noise import (
     unbiased_noise,
     unbiased_signal,
 )
-from collapselab.dynamics.normalised_margin import (
-    inverse_exponential,
-    inverse_logistic,
-    layer_normalised_margin,
-    layer_norms,
-    normalised_margin,
-    parameter_norm,
-    sample_margins,
-    sandwich,
-    support_samples,
-)
 
 __all__ = [
     "QUANTITIES",
@@ -83,7 +83,7 @@ __all__ = [
     "gauss_newton_parts",
     "half_squared_error",
     "hessian_operator",
-    "homogeneity",
+    "homogeneity_of",
     "intra_inter",
     "inverse_exponential",
     "inverse_logistic",

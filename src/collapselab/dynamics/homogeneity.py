@@ -43,7 +43,7 @@ class Homogeneity:
         return self.order > TOLERANCE and max(self.residual, self.euler) < TOLERANCE
 
 
-def homogeneity(network: nn.Module, x: Tensor, *, generator: torch.Generator | None = None) -> Homogeneity:
+def homogeneity_of(network: nn.Module, x: Tensor, *, generator: torch.Generator | None = None) -> Homogeneity:
     r"""Scale all trained parameters and see what the logits do.
 
     It is done at the parameters as they are, and once more at parameters moved at random by their root mean square:
@@ -63,7 +63,7 @@ def homogeneity(network: nn.Module, x: Tensor, *, generator: torch.Generator | N
 
     Example:
         >>> network = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2, bias=False))
-        >>> homogeneity(network, torch.eye(3)).order
+        >>> homogeneity_of(network, torch.eye(3)).order
         2.0
     """
     here = Doubled.of(network)
@@ -80,9 +80,9 @@ def order_of_homogeneity(network: nn.Module, x: Tensor, *, generator: torch.Gene
     Layers without bias, and with ReLU or nothing between them, count 1 each; the first of them may have a bias.
 
     Args:
-        network: See `homogeneity`.
+        network: See `homogeneity_of`.
         x: Inputs (n, ...).
-        generator: See `homogeneity`.
+        generator: See `homogeneity_of`.
 
     Returns:
         L.
@@ -90,7 +90,7 @@ def order_of_homogeneity(network: nn.Module, x: Tensor, *, generator: torch.Gene
     Raises:
         UndefinedMetric: If the network is not homogeneous; the message says by how much, and names what may be why.
     """
-    found = homogeneity(network, x, generator=generator)
+    found = homogeneity_of(network, x, generator=generator)
     if found.holds:
         return found.order
     if found.order <= TOLERANCE:

@@ -16,7 +16,7 @@ from collapselab.dynamics._spec import Found, Quantity, Sight, quantity
 from collapselab.dynamics.homogeneity import order_of_homogeneity
 from collapselab.dynamics.kkt import Certificate, kkt_cross_entropy
 from collapselab.dynamics.log_loss import log_cross_entropy, log_mean, log_sum
-from collapselab.dynamics.normalised_margin import (
+from collapselab.dynamics.margin_normalisation import (
     inverse_logistic,
     layer_normalised_margin,
     normalised_margin,
@@ -33,7 +33,7 @@ _PROBES = 64
 
 T = TypeVar("T")
 
-_declared = partial(declared, source="lyu2020", family="margin", at_collapse=None, lower=None)
+_declared = partial(declared, source="lyu2020", family="margins", at_collapse=None, lower=None)
 
 SMALLEST = _declared(
     "smallest_margin", "smallest margin", "Smallest logit margin of a sample.", symbol=r"q_{\min}", unit="nat"
