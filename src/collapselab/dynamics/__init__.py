@@ -12,6 +12,7 @@ from collapselab.dynamics._elasticity.steps import (
     stepped_relative_similarity,
 )
 from collapselab.dynamics._spec import QUANTITIES, Found, Quantity, Sight, quantity
+from collapselab.dynamics.clustering import Clusters, clustering_accuracy, kernel_kmeans, kmeans
 from collapselab.dynamics.curvature import (
     ClassStructure,
     class_structure,
@@ -24,6 +25,7 @@ from collapselab.dynamics.curvature import (
 )
 from collapselab.dynamics.homogeneity import Homogeneity, homogeneity_of, order_of_homogeneity
 from collapselab.dynamics.kkt import Certificate, kkt_cross_entropy, kkt_exponential
+from collapselab.dynamics.linearisation import DriftLinearisation, linearised_drift, one_step_change, stable_rate
 from collapselab.dynamics.log_loss import (
     log_cross_entropy,
     log_exponential,
@@ -69,6 +71,8 @@ __all__ = [
     "QUANTITIES",
     "Certificate",
     "ClassStructure",
+    "Clusters",
+    "DriftLinearisation",
     "Found",
     "Homogeneity",
     "IntraInter",
@@ -78,6 +82,7 @@ __all__ = [
     "Sight",
     "class_elasticity",
     "class_structure",
+    "clustering_accuracy",
     "critical_batch_size",
     "gauss_newton_operator",
     "gauss_newton_parts",
@@ -87,13 +92,16 @@ __all__ = [
     "intra_inter",
     "inverse_exponential",
     "inverse_logistic",
+    "kernel_kmeans",
     "kkt_cross_entropy",
     "kkt_exponential",
+    "kmeans",
     "knocked_out",
     "largest_scaling",
     "layer_normalised_margin",
     "layer_norms",
     "least_noise_to_signal",
+    "linearised_drift",
     "log_cross_entropy",
     "log_exponential",
     "log_logistic",
@@ -107,6 +115,7 @@ __all__ = [
     "noisy_weights",
     "normalised_kernel",
     "normalised_margin",
+    "one_step_change",
     "operator_norm",
     "order_of_homogeneity",
     "ornstein_uhlenbeck_variance",
@@ -122,6 +131,7 @@ __all__ = [
     "single_logit",
     "smooth_margins",
     "squared_norm_at_rest",
+    "stable_rate",
     "stepped_kernelised_similarity",
     "stepped_relative_similarity",
     "support_samples",
