@@ -325,3 +325,65 @@ def permuted(path: Path, factors: Sequence[float], *, undefined: int = 0) -> Pat
     for _ in range(undefined):
         folder.append(undefined_nc1(observation(300, "permuted", error=0.9), "no such thing"))
     return path
+
+
+_OF = {"family": "local_elasticity", "source": "papyan2020", "at_collapse": None}
+_NOISE = {"family": "gradient_noise", "source": "papyan2020", "at_collapse": None}
+QUANTITIES = {
+    d.name: d
+    for d in (
+        declaration("elasticity_intra", label="relative similarity, within classes", **_OF),
+        declaration("elasticity_inter", label="relative similarity, between classes", **_OF),
+        declaration("elasticity_gap", label="relative similarity, gap", **(_OF | {"lower": None})),
+        declaration("noise_to_signal", label="noise to signal", **_NOISE),
+        declaration("noise_to_signal_low", label="noise to signal, lower end", **_NOISE),
+        declaration("gradient_norm", label="signal", **_NOISE),
+        declaration("similarity", label="relative similarity of classes", **_OF),
+        declaration("kernel", label="normalised kernel", **(_OF | {"lower": -1.0, "upper": 1.0})),
+    )
+}
+"""What quantities of a moving network say of their numbers; the last two are matrices over classes."""
+
+
+def moved(path: Path, *, alone: bool = False) -> Path:
+    """The same run with quantities in the rows of the training split, and matrices in its snapshots.
+
+    With `alone`, snapshots hold the matrices and nothing else.
+    """
+    folder = RunFolder(path)
+    run = folder.read()
+    folder.write(run.model_copy(update={"declarations": {**run.declarations, **QUANTITIES}}))
+    changed(path, _moved_row)
+    for moment in folder.snapshots():
+        arrays = {} if alone else folder.read_snapshot(moment.epoch, step=moment.step, arm=moment.arm)
+        arrays |= {f"matrix.{name}": matrix for name, matrix in matrices(moment.epoch).items()}
+        folder.write_snapshot(moment.epoch, arrays, step=moment.step, arm=moment.arm)
+    return path
+
+
+def matrices(epoch: int, *, classes: int = 10) -> dict[str, np.ndarray]:
+    """More and more of a pattern on the diagonal; the kernel is negative somewhere."""
+    rng = np.random.default_rng(epoch)
+    own = np.eye(classes) * (0.7 - 0.6 / (1 + epoch)) + 0.2
+    similarity = own + 0.05 * rng.random((classes, classes))
+    return {
+        "similarity": similarity.astype(np.float32),
+        "kernel": (own - 0.4 * rng.random((classes, classes))).astype(np.float32),
+    }
+
+
+def _moved_row(row: Observation) -> Observation:
+    if row.split != "train" or row.layer:
+        return row
+    late, noise = 1 / (1 + row.epoch), 3.0 * (1 + row.epoch)
+    values = {
+        "elasticity_intra": 0.9 - 0.3 * late,
+        "elasticity_inter": 0.2 + 0.3 * late,
+        "elasticity_gap": 0.7 - 0.6 * late,
+        "noise_to_signal": noise,
+        "noise_to_signal_low": 0.8 * noise,
+        "gradient_norm": late**2,
+    }
+    more = {name: Measurement(value=value, unit="1", at_collapse=None) for name, value in values.items()}
+    found = row.result.model_copy(update={"measurements": row.result.measurements | more})
+    return row.model_copy(update={"result": found})

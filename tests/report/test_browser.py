@@ -20,6 +20,8 @@ from report.fakes import (
     SEEDED,
     changed,
     declaration,
+    matrices,
+    moved,
     permuted,
     simplex,
     snapshot,
@@ -54,6 +56,7 @@ def pages(tmp_path_factory):
         "claim": write_report([claim]),
         "null": write_report([permuted(write_run(folder / "null", snapshots=False, chart=BAND), (500.0, 900.0))]),
         "depth": write_report([write_depth(folder / "depth")]),
+        "moving": write_report([moved(write_run(folder / "moving"))]),
         "empty": write_report([write_run(folder / "empty", epochs=(), status="failed", error="x", verdict=None)]),
     }
 
@@ -75,7 +78,7 @@ def rgb(colour):
 
 @pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (390, False), (390, True)])
 @pytest.mark.parametrize(
-    "kind", ["run", "three", "two", "comparison", "single", "arms", "claim", "null", "depth", "empty"]
+    "kind", ["run", "three", "two", "comparison", "single", "arms", "claim", "null", "depth", "moving", "empty"]
 )
 def test_pages_are_quiet_offline_and_fit_the_window(browser, pages, kind, width, dark):
     driver = opened(browser, pages[kind], width=width, dark=dark)
@@ -296,6 +299,21 @@ def test_each_arm_has_a_slider_of_its_own(browser, pages):
     assert driver.find_element(By.ID, "run-1-arm-2-frames-said").text.startswith("epoch 300: train error")
     second.send_keys(Keys.HOME, Keys.ARROW_RIGHT)
     assert driver.find_element(By.ID, "run-1-arm-2-frames-said").text.startswith("epoch 0, step 1: train error")
+    assert browser.errors() == []
+
+
+def test_the_slider_of_matrices_moves_all_of_them_and_nothing_else(browser, pages):
+    """Colours and numbers of the kept matrices; the slider of the features stands where it stood."""
+    driver = opened(browser, pages["moving"])
+    slider = driver.find_element(By.ID, "run-1-matrices-slider")
+    slider.send_keys(Keys.HOME, Keys.ARROW_RIGHT)
+    assert driver.find_element(By.ID, "run-1-matrices-said").text == "epoch 1"
+    assert driver.find_element(By.ID, "run-1-frames-said").text.startswith("epoch 300")
+    for name, matrix in matrices(1).items():
+        shown = driver.execute_script(f"{PLOT}.data[0].z", f"run-1-matrix-{name}")
+        assert np.abs(np.array(shown) - matrix).max() < 1e-3
+    Select(driver.find_element(By.ID, "run-1-moving-gradient-noise-list")).select_by_visible_text("signal")
+    waiting(driver, f"{PLOT}.layout.yaxis.title.text === 'signal'", "run-1-moving-gradient-noise")
     assert browser.errors() == []
 
 

@@ -49,6 +49,8 @@ def test_every_figure_of_a_run_is_valid_and_names_only_known_roles(tmp_path):
             "picture",
             "imbalance",
             "predicted",
+            "moving",
+            "between",
         )
         if section is not None:
             panels += section.panels.values()

@@ -6,13 +6,10 @@ import numpy as np
 
 from collapselab.dynamics import Found
 from collapselab.metrics import Evidence
-from collapselab.records.numbers import Extra, declared
+from collapselab.records.numbers import MATRIX, Extra, declared
 from collapselab.records.schema import Measurement, Measurements
 
 __all__ = ["Extra", "Extras", "declared", "matrices_of", "with_extra", "with_found"]
-
-MATRIX = "matrix."
-"""Prefix of the names of arrays of a snapshot that hold a matrix over classes."""
 
 Extras = Callable[[Evidence, str], Iterable[Extra]]
 """Gives the numbers of a look at a network, from the evidence that metrics see and the name of the split."""

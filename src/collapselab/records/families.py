@@ -1,4 +1,4 @@
-"""Families of metrics in the order of the faces of collapse, with their headings: one order for every list and page."""
+"""Families of metrics in the order of the faces of collapse, and of quantities: one order for every list and page."""
 
 FAMILIES: dict[str, str] = {
     "variability": "NC1: variability within classes",
@@ -17,29 +17,39 @@ FAMILIES: dict[str, str] = {
     "coding": "Coding rate",
     "norms": "Sizes",
 }
-"""Module of `collapselab.metrics` to heading. A family that is not here comes after these, under its own name."""
+"""Module of `collapselab.metrics` to heading. A family that is in neither list comes last, under its own name."""
+
+MOVING: dict[str, str] = {
+    "local_elasticity": "Local elasticity",
+    "gradient_noise": "Gradient noise",
+    "margins": "Margins",
+    "robustness": "Robustness",
+    "curvature": "Curvature",
+    "drift_linearisation": "Drift of class means",
+}
+"""Family of quantities of a moving network to heading; they come after the metrics."""
 
 
 def family_place(family: str) -> tuple[int, str]:
     """Where a family stands in a list.
 
     Args:
-        family: Name of a module of metrics.
+        family: Name of a module of metrics, or of a family of quantities.
 
     Returns:
         A key to sort by.
     """
-    known = list(FAMILIES)
-    return (known.index(family) if family in FAMILIES else len(known), family)
+    known = [*FAMILIES, *MOVING]
+    return (known.index(family) if family in known else len(known), family)
 
 
 def family_title(family: str) -> str:
     """Heading of a family.
 
     Args:
-        family: Name of a module of metrics.
+        family: Name of a module of metrics, or of a family of quantities.
 
     Returns:
         A few words.
     """
-    return FAMILIES.get(family, family.replace("_", " ").capitalize())
+    return FAMILIES.get(family) or MOVING.get(family) or family.replace("_", " ").capitalize()

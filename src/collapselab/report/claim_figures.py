@@ -22,6 +22,9 @@ _TICK_ROOM = 0.045
 # Part of the axis by which trails with intervals stand apart.
 _APART = 0.008
 
+# The same as a part of the distance of places that have names.
+_APART_NAMED = 0.12
+
 
 def against_figure(
     found: Endings,
@@ -35,7 +38,8 @@ def against_figure(
 ) -> Figure:
     """Values along a number, one line and one marker a trail; a cross at the foot where a value is undefined.
 
-    Trails with intervals stand a little apart, so that they do not hide each other.
+    Trails with intervals stand a little apart, so that they do not hide each other. Places that have names are no
+    numbers, and no line joins them.
 
     Args:
         found: Trails with at least one value.
@@ -53,20 +57,23 @@ def against_figure(
     scale = scale_with([*found.values, *ends], references)
     traces: list[dict[str, Any]] = []
     places = sorted({point.at for trail in found.trails for point in trail.points})
-    shifts = _shifts(found.trails, places, log_x=log_x)
+    shifts = _shifts(found.trails, places, log_x=log_x, named=bool(found.places))
     for at, (trail, shift) in enumerate(zip(found.trails, shifts, strict=True)):
         traces += (
-            _course_traces(trail, scale, at, log_x=log_x) if every else _trail_traces(trail, scale, at, across, shift)
+            _course_traces(trail, scale, at, log_x=log_x)
+            if every
+            else _trail_traces(trail, scale, at, across, shift, names=found.places)
         )
     if log_x and scale.logarithmic:
         traces += power_lines(found.trails, powers or {})
     shapes, notes = reference_marks(references, scale)
     if not every:
         notes += crosses([p for trail in found.trails for p in trail.points], log_x=log_x)
+    ticks = _named_axis(found.places) if found.places else _number_axis(places, log_x=log_x, every=every)
     return {
         "data": traces,
         "layout": layout(
-            xaxis=axis(title={"text": in_plot(across)}, **_number_axis(places, log_x=log_x, every=every)),
+            xaxis=axis(title={"text": in_plot(across)}, **ticks),
             yaxis=axis(title={"text": wrapped(title)}, **scale.axis),
             shapes=shapes,
             annotations=notes,
@@ -169,9 +176,15 @@ def course_figure(lines: Sequence[Line], *, title: str, references: Sequence[Ref
 
 
 def _trail_traces(
-    trail: Trail, scale: Scale, at: int, across: str, shift: Callable[[float], float]
+    trail: Trail,
+    scale: Scale,
+    at: int,
+    across: str,
+    shift: Callable[[float], float],
+    *,
+    names: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Markers for all values; the line goes through medians, or means with intervals, and breaks at a gap."""
+    """Markers for all values; a line through medians, or means with intervals; at named places a stroke instead."""
     there = [point for point in trail.points if point.value is not None]
     levels: dict[float, list[float]] = {}
     for point in trail.points:
@@ -183,6 +196,9 @@ def _trail_traces(
         "y": [None if middle is None else significant(scale.place(middle)) for middle in middles.values()],
         "connectgaps": False,
     }
+    if names:
+        stroke = {"symbol": "line-ew-open", "size": 22, "line": {"width": 2}, "color": series_colour(at)}
+        line |= {"mode": "markers", "marker": stroke, "showlegend": False}
     dots = markers(at, trail.name)
     if trail.spans:
         line["error_y"] = _bars(trail, scale, list(middles)) | {"color": series_colour(at)}
@@ -193,9 +209,13 @@ def _trail_traces(
         | {
             "x": [shift(point.at) for point in there],
             "y": [significant(scale.place(point.value or 0.0)) for point in there],
-            "text": [f"{in_plot(across)} {number(point.at)}: {number(point.value, 4)}" for point in there],
+            "text": [f"{_place(point.at, across, names)}: {number(point.value, 4)}" for point in there],
         },
     ]
+
+
+def _place(at: float, across: str, names: Sequence[str]) -> str:
+    return in_plot(names[int(at)] if names else f"{across} {number(at)}")
 
 
 def _line(trail: Trail, at: int) -> dict[str, Any]:
@@ -248,12 +268,14 @@ def _between(at: float, x: Sequence[float], y: Sequence[float], *, log_x: bool) 
     return y[after - 1] + (y[after] - y[after - 1]) * (here - left) / (right - left)
 
 
-def _shifts(trails: Sequence[Trail], places: Sequence[float], *, log_x: bool) -> list[Callable[[float], float]]:
-    """How far each trail stands beside its places: nothing, unless there are intervals."""
-    if not any(trail.spans for trail in trails):
+def _shifts(
+    trails: Sequence[Trail], places: Sequence[float], *, log_x: bool, named: bool
+) -> list[Callable[[float], float]]:
+    """How far each trail stands beside its places: nothing, unless there are intervals or the places have names."""
+    if not named and not any(trail.spans for trail in trails):
         return [lambda place: place] * len(trails)
     ends = [math.log(place) for place in (places[0], places[-1])] if log_x else [places[0], places[-1]]
-    step = _APART * ((ends[1] - ends[0]) or 1.0)
+    step = _APART_NAMED if named else _APART * ((ends[1] - ends[0]) or 1.0)
     offsets = [step * (at - (len(trails) - 1) / 2) for at in range(len(trails))]
     if log_x:
         return [lambda place, by=by: significant(place * math.exp(by)) for by in offsets]
@@ -263,6 +285,17 @@ def _shifts(trails: Sequence[Trail], places: Sequence[float], *, log_x: bool) ->
 def _curve(trail: Trail, split: str, unit: Unit) -> Curve:
     there = [point for point in trail.points if point.value is not None]
     return Curve(split, tuple(int(point.at) for point in there), trail.values, unit)
+
+
+def _named_axis(names: Sequence[str]) -> dict[str, Any]:
+    """An axis with a name at each place."""
+    return {
+        "type": "linear",
+        "tickvals": list(range(len(names))),
+        "ticktext": [in_plot(name) for name in names],
+        "range": [-0.5, len(names) - 0.5],
+        "minor": {"ticks": ""},
+    }
 
 
 def _number_axis(places: Sequence[float], *, log_x: bool, every: bool = False) -> dict[str, Any]:

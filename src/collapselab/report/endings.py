@@ -4,6 +4,7 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from collapselab.records import Against, NullBand, Observation, Paired
 from collapselab.report.arms import settings_of
@@ -111,7 +112,7 @@ def ending(view: View, split: str, metric: str) -> tuple[float | None, str]:
 
 
 def endings_against(view: View, chart: Against) -> Endings:
-    """The arms, or their rows, along a number.
+    """The arms, or their rows, along a number, or side by side where the setting is a word.
 
     Args:
         view: A run with arms.
@@ -121,11 +122,14 @@ def endings_against(view: View, chart: Against) -> Endings:
         One trail a value of `chart.by`; arms that differ in other settings alone share a place.
     """
     trails: list[Trail] = []
+    names = _named_places(view, chart)
     gaps = _not_begun(view)
     placed: list[_Placed] = []
     for arm in view.arms:
         for row, at in _places(arm, chart):
-            if isinstance(at, bool) or not isinstance(at, (int, float)) or (chart.log_x and at <= 0):
+            if at in names:
+                placed.append((arm, row, float(names.index(at))))
+            elif isinstance(at, bool) or not isinstance(at, (int, float)) or (chart.log_x and at <= 0):
                 gaps.append(f"{arm.title}: its {chart.over} is {plain(at)}, which has no place on the axis")
             else:
                 placed.append((arm, row, float(at)))
@@ -133,7 +137,14 @@ def endings_against(view: View, chart: Against) -> Endings:
         found, why = _trails_against(view, chart, metric, placed)
         trails += found
         gaps += why
-    return Endings(tuple(trails), gaps=tuple(gaps))
+    return Endings(tuple(trails), tuple(chart.words.get(name, name) for name in names), tuple(gaps))
+
+
+def _named_places(view: View, chart: Against) -> list[Any]:
+    """The words that the setting takes, in the order of the arms; none if it is a number for one of them."""
+    arms = () if view.run is None or chart.every else view.run.arms
+    found = list(dict.fromkeys(arm.settings[chart.over] for arm in arms if chart.over in arm.settings))
+    return found if all(isinstance(one, str) for one in found) else []
 
 
 _Placed = tuple[View, Observation | None, float]
@@ -193,11 +204,12 @@ def _gaps_of_courses(chart: Against, metric: str, placed: Sequence[_Placed]) -> 
 
 def _spans(view: View, chart: Against, key: str, points: Sequence[Point]) -> tuple[Span, ...]:
     """Means with the intervals that the verdict has of them: the page computes no statistics of its own."""
+    names = _named_places(view, chart)
     figures = {} if view.run is None or view.run.verdict is None else view.run.verdict.figures
     by = [] if chart.by is None else [plain(json.loads(key))]
     found = []
     for at in dict.fromkeys(point.at for point in points) if chart.half_width else ():
-        half = figures.get("_".join([chart.half_width, *by, f"{at:g}"]))
+        half = figures.get("_".join([chart.half_width, *by, names[int(at)] if names else f"{at:g}"]))
         values = [point.value for point in points if point.at == at and point.value is not None]
         if values and isinstance(half, (int, float)):
             found.append(Span(at, statistics.fmean(values), float(half)))

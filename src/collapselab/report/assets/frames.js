@@ -1,4 +1,5 @@
-// The slider: one state for each run, moving the view in space, the heat-map and the histogram together.
+// The sliders: one state for each, moving the view in space, the heat-map and the histogram of a run together, or its
+// matrices over classes.
 
 const STATES = [];
 
@@ -11,6 +12,7 @@ function unpackFrame(packed) {
     if (packed.weights) frame.weights = unpack(packed.weights);
   }
   if (packed.cosines) frame.cosines = unpack(packed.cosines);
+  frame.matrices = packed.matrices;
   return frame;
 }
 
@@ -53,6 +55,28 @@ function showPairs(state) {
   }
 }
 
+// A whole matrix; the smallest int16 stands for an entry without a number.
+function matrixOf(packed, k) {
+  const blank = -32768 * packed.scale;
+  const values = Array.from(unpack(packed), (x) => (x === blank ? null : Number(x.toPrecision(4))));
+  return Array.from({ length: k }, (_, i) => values.slice(i * k, (i + 1) * k));
+}
+
+function showMatrices(state) {
+  const { matrices } = state.frame();
+  if (!matrices) return;
+  for (const [slug, k] of Object.entries(state.pack.sizes)) {
+    const key = `${state.pack.view}-${slug}`;
+    const element = document.getElementById(key);
+    const packed = matrices[slug];
+    const change = packed
+      ? { z: matrixOf(packed, k), zmin: packed.ends[0], zmax: packed.ends[1] }
+      : { z: Array.from({ length: k }, () => new Array(k).fill(null)) };
+    CHANGED.set(key, (data) => [{ ...data[0], ...change }, ...data.slice(1)]);
+    draw(element);
+  }
+}
+
 function show(state, at) {
   state.at = at;
   const { when, note } = state.frame();
@@ -60,6 +84,7 @@ function show(state, at) {
   state.slider.setAttribute("aria-valuetext", `${when}${note ? `: ${note}` : ""}`);
   state.said.textContent = `${when}${note ? `: ${note}` : ""}`;
   showPairs(state);
+  showMatrices(state);
   if (state.element) drawSpace(state);
 }
 
@@ -140,8 +165,9 @@ function startSpace(state, index) {
 }
 
 function startFrames() {
-  Object.entries(DATA.frames).forEach(([key, pack], index) => {
+  Object.entries(DATA.frames).forEach(([key, pack]) => {
     const state = newState(key, pack);
+    const index = STATES.filter((other) => other.element).length;
     STATES.push(state);
     state.slider.addEventListener("input", () => {
       if (state.timer) stop(state);

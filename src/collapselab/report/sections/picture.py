@@ -1,6 +1,7 @@
 """The claim in a picture, where the run declares one."""
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from collapselab.records import Against, Course, NullBand, Paired
@@ -66,14 +67,14 @@ def _against(view: View, chart: Against) -> tuple[dict[str, Panel], Words]:
             powers=chart.powers,
             every=chart.every,
         )
-        said = "; ".join(f"{trail.name}: {_said(trail, chart)}" for trail in found.trails)
+        said = "; ".join(f"{trail.name}: {_said(trail, chart, found.places)}" for trail in found.trails)
         panels["claim"] = Panel(figure, f"{title} against {across}. {said}.", _caption(chart, found, across), "square")
     if chart.every:
         rows = [(trail.name, [_ranging(trail), *([_marks(trail)] if chart.mark else [])]) for trail in found.trails]
         heads = ["line", "first and last", *([chart.words.get(chart.mark, chart.mark)] if chart.mark else [])]
         return panels, _words(found, caption=f"{title} against {across}", heads=heads, rows=rows)
     places = sorted({point.at for trail in found.trails for point in trail.points})
-    rows = [(number(at), [_cell(trail, at) for trail in found.trails]) for at in places]
+    rows = [(_place(at, found.places), [_cell(trail, at) for trail in found.trails]) for at in places]
     return panels, _words(found, caption=f"{title} at the end", heads=[across, *_names(found)], rows=rows)
 
 
@@ -84,7 +85,8 @@ def _caption(chart: Against, found: Endings, across: str) -> str:
     if any(trail.marks for trail in found.trails):
         caption += f" Markers: {chart.words.get(chart.mark, chart.mark)}."
     if any(trail.spans for trail in found.trails):
-        caption += f" Lines go through means; bars are their {chart.confidence}, from the verdict."
+        means = "Strokes are" if found.places else "Lines go through"
+        caption += f" {means} means; bars are their {chart.confidence}, from the verdict."
     if read:
         caption += f" Dashed lines: {read}."
     if chart.powers:
@@ -93,10 +95,14 @@ def _caption(chart: Against, found: Endings, across: str) -> str:
     return caption
 
 
-def _said(trail: Trail, chart: Against) -> str:
+def _place(at: float, names: Sequence[str]) -> str:
+    return names[int(at)] if names else number(at)
+
+
+def _said(trail: Trail, chart: Against, names: Sequence[str] = ()) -> str:
     """A trail in words: every value, or of a course its ends and marks."""
     if not chart.every:
-        return ", ".join(f"{number(p.value)} at {number(p.at)}" for p in trail.points)
+        return ", ".join(f"{number(p.value)} at {_place(p.at, names)}" for p in trail.points)
     marked = f", {chart.words.get(chart.mark, chart.mark)} {_marks(trail)}" if trail.marks else ""
     return f"{_ranging(trail)}{marked}"
 
