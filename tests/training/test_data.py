@@ -71,6 +71,8 @@ def test_settings_round_trip(name: str) -> None:
         ("geomnist", 1440, 360, (1, 32, 32)),
         ("rings", 600, 200, (2,)),
         ("nuisance_blobs", 600, 200, (10,)),
+        ("torus", 100, 100, (3,)),
+        ("folded_boxes", 100, 100, (3,)),
     ],
 )
 def test_default_sizes(name: str, train: int, test: int, shape: tuple[int, ...], generator: torch.Generator) -> None:
