@@ -1,0 +1,1 @@
+"""Estimating local elasticity from recorded trainings."""
