@@ -130,6 +130,29 @@ def test_an_undefined_value_is_a_cross_and_a_sentence_and_breaks_the_line(tmp_pa
     assert "10 undefined" in table
 
 
+def test_words_stand_side_by_side_in_the_order_of_the_arms(tmp_path):
+    half = {"spread_0_learnable": 0.5, "spread_0_fixed": 0.25, "spread_1_learnable": 0.125}
+    verdict = Verdict(state="holds", statement="Yes.", figures=half)
+    words = {"head": "classifier", "learnable": "learned", "seed": "seed of the run"}
+    chart = Against(metric="nc1_pinv", over="head", by="seed", words=words, half_width="spread")
+    path = write_arms(tmp_path / "run", SEEDED, epochs=SHORT, chart=chart, verdict=verdict)
+    panel = shown(path).panels["claim"]
+    axis = panel.figure["layout"]["xaxis"]
+    assert (axis["tickvals"], axis["ticktext"], axis["range"]) == ([0, 1], ["learned", "fixed"], [-0.5, 1.5])
+    strokes = [trace for trace in panel.figure["data"] if trace.get("hoverinfo") == "skip"]
+    assert [trace["x"] for trace in strokes] == [[-0.12, 0.88], [0, 1], [0.12, 1.12]]
+    assert {trace["mode"] for trace in strokes} == {"markers"}  # no line from word to word
+    assert min(strokes[0]["error_y"]["array"]) > 0
+    assert strokes[1]["error_y"]["array"][1] == 0  # the verdict has no interval there
+    points = [trace for trace in panel.figure["data"] if trace.get("hoverinfo") != "skip"]
+    assert points[0]["text"][1].startswith("fixed: ")
+    assert "Strokes are means" in panel.caption
+    assert " at learned, " in panel.label
+    page = read(write_report([path]))
+    (_, table) = next(found for found in page.all("table") if "NC1, within / between, train at the end" in found[1])
+    assert "learned" in table
+
+
 def test_several_metrics_share_the_axis_and_power_laws_are_drawn_through_their_first_values(tmp_path):
     chart = AGAINST.model_copy(
         update={"beside": ("nc3_duality",), "powers": {"nc1_pinv": -2.0, "nc3_duality": 1.0}, "title": "both"}

@@ -262,7 +262,8 @@ class Against(Record):
         kind: Which picture.
         metric: Key of a metric; ``accuracy``, ``error`` or ``loss`` of a row will do as well.
         split: Which data.
-        over: Setting of the arms that the horizontal axis shows; with `every`, a number of their rows.
+        over: Setting of the arms that the horizontal axis shows: numbers, or words, which stand side by side in the
+            order of the arms; with `every`, a number of their rows.
         by: Setting with one line a value; None for a single line.
         log_x: Whether the horizontal axis is logarithmic.
         references: Lines to read the values against.

@@ -4,7 +4,6 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from collapselab.records import Against, NullBand, Observation, Paired
 from collapselab.report.arms import settings_of
@@ -127,7 +126,7 @@ def endings_against(view: View, chart: Against) -> Endings:
     placed: list[_Placed] = []
     for arm in view.arms:
         for row, at in _places(arm, chart):
-            if at in names:
+            if isinstance(at, str) and at in names:
                 placed.append((arm, row, float(names.index(at))))
             elif isinstance(at, bool) or not isinstance(at, (int, float)) or (chart.log_x and at <= 0):
                 gaps.append(f"{arm.title}: its {chart.over} is {plain(at)}, which has no place on the axis")
@@ -140,11 +139,12 @@ def endings_against(view: View, chart: Against) -> Endings:
     return Endings(tuple(trails), tuple(chart.words.get(name, name) for name in names), tuple(gaps))
 
 
-def _named_places(view: View, chart: Against) -> list[Any]:
-    """The words that the setting takes, in the order of the arms; none if it is a number for one of them."""
-    arms = () if view.run is None or chart.every else view.run.arms
-    found = list(dict.fromkeys(arm.settings[chart.over] for arm in arms if chart.over in arm.settings))
-    return found if all(isinstance(one, str) for one in found) else []
+def _named_places(view: View, chart: Against) -> list[str]:
+    """The words that the setting takes, in the order of the arms; none if it is anything else for one of them."""
+    arms = () if view.run is None or chart.every or chart.log_x else view.run.arms
+    found = [arm.settings.get(chart.over) for arm in arms]
+    words = [one for one in found if isinstance(one, str)]
+    return list(dict.fromkeys(words)) if len(words) == len(found) else []
 
 
 _Placed = tuple[View, Observation | None, float]
