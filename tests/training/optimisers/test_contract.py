@@ -25,17 +25,19 @@ QUADRATIC = {
     "gradient_descent": ({"learning_rate": 0.4}, 400),
     "gradient_flow": ({"learning_rate": 5.0}, 20),
     "lbfgs": ({}, 15),
+    "log_loss_descent": ({"learning_rate": 0.2}, 60),
     "loss_based": ({"learning_rate": 0.05}, 60),
     "noisy_gradient_descent": ({"learning_rate": 0.2, "noise_batch_size": 12, "weight_decay": 0.0}, 800),
     "parameter_noise": ({"learning_rate": 0.4, "temperature": 0.0, "weight_decay": 0.0}, 400),
     "svag": ({"learning_rate": 0.4, "factor": 2, "weight_decay": 0.0}, 800),
 }
-WHOLE = [name for name in QUADRATIC if name != "loss_based"]
+OF_LOGARITHMS = ("log_loss_descent", "loss_based")
+WHOLE = [name for name in QUADRATIC if name not in OF_LOGARITHMS]
 
 
 def problem(name: str, dtype: torch.dtype = torch.float64) -> Lent:
     """What the optimiser can minimise; two minibatches where it asks for two."""
-    work = separable(dtype=dtype) if name == "loss_based" else some_squares(exact=True, dtype=dtype)
+    work = separable(dtype=dtype) if name in OF_LOGARITHMS else some_squares(exact=True, dtype=dtype)
     if OPTIMISERS[name].make().draws == 2:
         work.rows = (torch.arange(12), torch.arange(12))
     return work

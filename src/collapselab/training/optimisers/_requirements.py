@@ -4,6 +4,7 @@ from torch import nn
 
 from collapselab.core.errors import InputError
 from collapselab.training.heads._neck import Centring
+from collapselab.training.losses import LOSSES, Loss
 
 # Layers whose output for one sample depends on the others of its batch; SyncBatchNorm is among them.
 _BATCH_NORM = (nn.modules.batchnorm._BatchNorm, Centring)
@@ -29,6 +30,26 @@ def no_batch_norm(network: nn.Module, optimiser: str, *, because: str) -> None:
                 f"got {type(module).__name__} at {name or 'the top'}; "
                 + ("set neck.centre to none" if name.startswith("neck") else _WITHOUT)
             )
+
+
+def plain_cross_entropy(optimiser: str, *, loss: Loss, penalty: Loss | None, class_weights: bool) -> None:
+    """Refuse everything but the cross-entropy alone.
+
+    Args:
+        optimiser: Key of the optimiser.
+        loss: What is minimised.
+        penalty: What is added to it.
+        class_weights: Whether classes weigh differently in the loss.
+
+    Raises:
+        InputError: If it is anything else.
+    """
+    if type(loss) is not LOSSES["cross_entropy"].make or penalty is not None or class_weights:
+        extra = " with class weights" if class_weights else "" if penalty is None else " with a penalty"
+        raise InputError(
+            f"the optimiser {optimiser} needs the loss cross_entropy, without penalty and class weights, "
+            f"got {type(loss).__name__}{extra}"
+        )
 
 
 def same_loss_each_time(optimiser: str, *, clipping: bool, augmentation: bool) -> None:

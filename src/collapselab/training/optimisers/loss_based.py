@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from collapselab.core import checks
-from collapselab.core.errors import InputError, NotConverged
+from collapselab.core.errors import NotConverged
 from collapselab.dynamics.log_loss import log_logistic, smooth_margins_of
-from collapselab.training.losses import LOSSES, Loss, Outputs
-from collapselab.training.optimisers._requirements import no_batch_norm
+from collapselab.training.losses import Loss, Outputs
+from collapselab.training.optimisers._requirements import no_batch_norm, plain_cross_entropy
 from collapselab.training.optimisers._spec import Optimiser, Work, optimiser
 
 _SMALLEST_RATE = 1e-50
@@ -87,17 +87,9 @@ class LossBased(Optimiser):
             class_weights: Whether classes weigh differently in the loss.
             clipping: Whether gradients are clipped.
             augmentation: Whether inputs are changed at random.
-
-        Raises:
-            InputError: If it is anything else.
         """
         del clipping, augmentation
-        if type(loss) is not LOSSES["cross_entropy"].make or penalty is not None or class_weights:
-            extra = " with class weights" if class_weights else "" if penalty is None else " with a penalty"
-            raise InputError(
-                "the optimiser loss_based needs the loss cross_entropy, without penalty and class weights, "
-                f"got {type(loss).__name__}{extra}"
-            )
+        plain_cross_entropy("loss_based", loss=loss, penalty=penalty, class_weights=class_weights)
         no_batch_norm(
             network, "loss_based", because="the running statistics of an epoch that fails cannot be taken back"
         )
@@ -126,7 +118,7 @@ class LossBased(Optimiser):
         (rows,) = work.rows
         book = book_of(stepper)
         if not book:
-            begin(stepper, log_loss=_log_mean(work))
+            begin(stepper, log_loss=log_mean_loss(work))
         log_loss = book["log_loss"]
         stepper.zero_grad()
         ratio = work.accumulate(rows, each=lambda outputs, y: (log_cross_entropy(outputs, y) - log_loss).exp())
@@ -147,7 +139,7 @@ class LossBased(Optimiser):
         Raises:
             NotConverged: If the rate has become so small that nothing can change any more.
         """
-        book, log_loss = book_of(stepper), _log_mean(work)
+        book, log_loss = book_of(stepper), log_mean_loss(work)
         if bool(book["healthy"]) and math.isfinite(log_loss) and log_loss <= book["log_loss"]:
             keep(stepper)
             book["log_loss"] = log_loss
@@ -160,8 +152,15 @@ class LossBased(Optimiser):
             raise NotConverged(f"loss_based: no rate above {_SMALLEST_RATE:g} makes the loss fall any further")
 
 
-def _log_mean(work: Work) -> float:
-    """Logarithm of the mean loss over the training set."""
+def log_mean_loss(work: Work) -> float:
+    """Logarithm of the mean cross-entropy over the training set.
+
+    Args:
+        work: What the loop lends.
+
+    Returns:
+        The number.
+    """
     found = work.evaluate(each=log_cross_entropy)
     return float(torch.logsumexp(found, 0)) - math.log(len(found))
 
