@@ -67,6 +67,7 @@ def test_names_that_belong_together():
         "b": ("b", "b_low", "b_high"),
         "c_low": ("c_low",),
     }
+    assert list(gathered(["intra_x", "inter_x", "x_gap", "intra_y"])) == ["intra_x", "intra_y"]
     names = ("noise_to_signal", "noise_to_signal_low")
     assert shared_label(names, QUANTITIES) == "noise to signal"
     assert [own_words(name, names, QUANTITIES) for name in names] == ["noise to signal", "lower end"]

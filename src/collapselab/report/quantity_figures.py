@@ -13,7 +13,8 @@ from collapselab.report.words import in_plot
 # What may stand between words that labels share and those that they do not.
 _MARKS = " ,;:"
 
-# Last words of names of numbers on one axis: within classes, between them, their difference; ends of an interval.
+# First or last words of names of numbers on one axis: within classes, between them, their difference; ends of an
+# interval.
 _TOGETHER = ("intra", "inter", "gap", "low", "high")
 
 
@@ -28,9 +29,14 @@ def gathered(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """
     groups: dict[str, list[str]] = {}
     for name in names:
-        stem, _, last = name.rpartition("_")
-        groups.setdefault(stem if last in _TOGETHER else name, []).append(name)
+        groups.setdefault(_stem(name), []).append(name)
     return {members[0]: tuple(members) for members in groups.values()}
+
+
+def _stem(name: str) -> str:
+    first, _, rest = name.partition("_")
+    before, _, last = name.rpartition("_")
+    return rest if first in _TOGETHER else before if last in _TOGETHER else name
 
 
 def shared_label(names: Sequence[str], declarations: Mapping[str, Declaration]) -> str:
