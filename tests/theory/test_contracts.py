@@ -9,7 +9,18 @@ import torch
 from collapselab.core.errors import NotKnown
 from collapselab.evidence import ClassStats
 from collapselab.metrics import Evidence, measure_evidence
-from collapselab.theory import REGISTRY, AbstractDynamics, AbstractLandscape, integrate, minimise, stationarity
+from collapselab.theory import (
+    REGISTRY,
+    AbstractDynamics,
+    AbstractLandscape,
+    AbstractStochasticDynamics,
+    euler_maruyama_step,
+    integrate,
+    minimise,
+    simulate,
+    stationarity,
+)
+from tolerances import ORDER
 
 LANDSCAPES = [
     pytest.param(landscape, id=f"{name}-{i}")
@@ -23,6 +34,8 @@ DYNAMICS = [
     if model.kind == "dynamics"
     for i, dynamics in enumerate(model.cls.examples())
 ]
+
+STOCHASTIC = [given for given in DYNAMICS if isinstance(given.values[0], AbstractStochasticDynamics)]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -154,3 +167,46 @@ def test_conserved_quantities_and_solutions(dynamics: AbstractDynamics) -> None:
             continue
         for name in exact:
             torch.testing.assert_close(state[name], exact[name], rtol=1e-7, atol=1e-9, msg=name)
+
+
+@pytest.mark.parametrize("dynamics", STOCHASTIC)
+def test_moments_are_those_of_simulated_paths(dynamics: AbstractStochasticDynamics) -> None:
+    start, paths = dynamics.draw(generator(5)), 2000
+    try:
+        stated = dynamics.moments(1.0, start)
+    except NotKnown:
+        return
+    found = simulate(dynamics, start, (1.0,), step=0.005, paths=paths, generator=generator(6)).end
+    for name in dynamics.disturbed:
+        sample, covariance = found[name].flatten(1), stated.covariance[name]
+        variance = covariance.diagonal()
+        of_mean = (variance / paths).sqrt()
+        off_mean = (sample.mean(0) - stated.mean[name].flatten()).abs() / of_mean
+        of_covariance = ((variance[:, None] * variance + covariance**2) / paths).sqrt()
+        off_covariance = (torch.cov(sample.T) - covariance).abs() / of_covariance
+        assert float(off_mean.max()) < 4, name
+        assert float(off_covariance.max()) < 4, name
+
+
+@pytest.mark.parametrize("dynamics", STOCHASTIC)
+def test_paths_converge_with_the_stated_order(dynamics: AbstractStochasticDynamics) -> None:
+    """Along the same Wiener paths, against steps that are 16 times as short as the shortest."""
+    start, finest, paths = dynamics.draw(generator(7)), 256, 40
+    draw = generator(8)
+    increments = {
+        name: torch.randn(finest, paths, *start[name].shape, generator=draw, dtype=torch.float64) / math.sqrt(finest)
+        for name in dynamics.disturbed
+    }
+
+    def end(merged: int) -> dict[str, torch.Tensor]:
+        x, count = {name: value.unsqueeze(0) for name, value in start.items()}, finest // merged
+        steps = {name: drawn.unflatten(0, (count, merged)).sum(1) for name, drawn in increments.items()}
+        for place in range(count):
+            moved = {name: drawn[place] for name, drawn in steps.items()}
+            x = euler_maruyama_step(dynamics, place / count, x, step=1 / count, increment=moved)
+        return x
+
+    best, merged = end(1), (16, 32, 64)
+    for name in dynamics.disturbed:
+        errors = [float((end(size)[name] - best[name]).abs().mean()) for size in merged]
+        ORDER.check([size / finest for size in merged], errors, order=dynamics.strong_order)

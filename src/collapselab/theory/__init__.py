@@ -15,6 +15,18 @@ from collapselab.theory._deep.square_loss_norm import (
     norm_trajectory,
     norm_velocity,
 )
+from collapselab.theory._elastic.base import AbstractLocallyElastic
+from collapselab.theory._elastic.phases import Phase
+from collapselab.theory._elastic.profiles import AbstractProfile, PowerLaw, Sampled, Sum, constant
+from collapselab.theory._elastic.residuals import residual_directions, residual_projections
+from collapselab.theory._elastic.separability import (
+    Separation,
+    binomial_interval,
+    separable,
+    separable_pairs,
+    separation,
+)
+from collapselab.theory._elastic.updates import sample_updates
 from collapselab.theory._flows.renormalised import central_path_loss, renormalised, renormalised_step, signal_to_noise
 from collapselab.theory._geometry import Geometry
 from collapselab.theory._margins.margins import (
@@ -36,7 +48,9 @@ from collapselab.theory._model import (
 from collapselab.theory._normalisation.batch_norm_layer import torch_affine, unit_batch_norm
 from collapselab.theory._predict import answered, predict
 from collapselab.theory._problem import Problem, State
+from collapselab.theory._simulate import euler_maruyama_step, simulate
 from collapselab.theory._solve import Trajectory, gradient, integrate, minimise, stationarity
+from collapselab.theory._stochastic import AbstractStochasticDynamics, Moments
 from collapselab.theory.batch_norm_rescaled import literal_excess, literal_solution
 from collapselab.theory.central_path import SquaredErrorParts, least_squares_head, squared_error_parts
 from collapselab.theory.certificates import Certificate, certificate, certificate_of
@@ -57,6 +71,9 @@ __all__ = [
     "REGISTRY",
     "AbstractDynamics",
     "AbstractLandscape",
+    "AbstractLocallyElastic",
+    "AbstractProfile",
+    "AbstractStochasticDynamics",
     "AtImbalance",
     "BlockMatrix",
     "Certificate",
@@ -67,13 +84,19 @@ __all__ = [
     "MarginForm",
     "MarginResidual",
     "Model",
+    "Moments",
+    "Phase",
+    "PowerLaw",
     "Problem",
     "PullPush",
     "Relaxed",
     "RotationBranch",
+    "Sampled",
+    "Separation",
     "SquaredErrorParts",
     "State",
     "StrongCollapseErrors",
+    "Sum",
     "Trajectory",
     "UnconstrainedLandscape",
     "answered",
@@ -81,14 +104,17 @@ __all__ = [
     "balanced_factors",
     "balancing_decay",
     "balancing_weights",
+    "binomial_interval",
     "central_path_loss",
     "certificate",
     "certificate_of",
+    "constant",
     "cross_entropy_lower_bound",
     "decayed_equilibrium_norms",
     "descend_on_sphere",
     "equilibrium_norm",
     "escape_direction",
+    "euler_maruyama_step",
     "existence_threshold",
     "fitted_part",
     "globality_threshold",
@@ -124,12 +150,19 @@ __all__ = [
     "renormalised",
     "renormalised_step",
     "rescaled_descent",
+    "residual_directions",
+    "residual_projections",
     "rotation_branches",
     "saddle",
+    "sample_updates",
     "seli_geometry",
     "semidefinite_relaxation",
+    "separable",
+    "separable_pairs",
+    "separation",
     "signal_to_noise",
     "simplex_encoded_labels",
+    "simulate",
     "solve_convex_program",
     "solve_low_rank",
     "spectral_norm",

@@ -1,0 +1,1 @@
+"""What the models of local elasticity share: profiles over time, modes, exact moments, separability."""
