@@ -3,9 +3,9 @@ r"""How far weight matrices are from random ones and from full rank: stable rank
 The spectrum is that of $X = W^TW/N$ for W with N rows and M columns, N at least M (a wide matrix is transposed), and
 $Q = N/M$. Where the entries are independent with variance $\sigma^2$, it fills the interval
 $\sigma^2(1 \pm 1/\sqrt Q)^2$ as the matrix grows. Rank collapse is a spectrum of a few large eigenvalues with the rest
-shrunk to nothing: a stable rank near 1, and a rank loss above 0. The other phases that Martin and Mahoney (2021) name are
-told apart by fits of power laws to the tail, which say little for matrices as small as those of most classifiers; they
-are left out.
+shrunk to nothing: a stable rank near 1, and a rank loss above 0. The other phases of Martin and Mahoney (2021) are told
+apart by fits of power laws to the tail, which say little for matrices as small as those of most classifiers; they are
+left out.
 """
 
 import math

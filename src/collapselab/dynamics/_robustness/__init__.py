@@ -1,0 +1,1 @@
+"""Parts of `collapselab.dynamics.robustness`: what attacks find, closed forms, DeepFool, and projected descent."""
