@@ -257,6 +257,15 @@ def test_a_course_without_values_is_told_in_one_sentence(tmp_path):
     assert not [note for note in section.panels["claim"].figure["layout"]["annotations"] if note["text"] == "✕"]
 
 
+def test_a_linear_axis_can_be_asked_for(tmp_path):
+    axes = []
+    for linear in (False, True):
+        chart = AGAINST.model_copy(update={"linear": linear, "references": ()})
+        path = write_arms(tmp_path / f"run-{linear}", RATIOS, epochs=SHORT, chart=chart)
+        axes.append(shown(path).panels["claim"].figure["layout"]["yaxis"]["type"])
+    assert axes == ["log", "linear"]
+
+
 def test_one_line_without_by(tmp_path):
     chart = Against(metric="error", over="ratio", split="test")
     section = shown(write_arms(tmp_path / "run", RATIOS[::3], epochs=(1,), chart=chart))

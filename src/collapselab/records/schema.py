@@ -278,6 +278,7 @@ class Against(Record):
         every: Whether all rows of an arm are drawn, as a line, and not its last one alone.
         mark: With `every`, a setting of the arms with the place on the axis at which each line bears a mark; empty for
             none. `words` say what it is.
+        linear: Whether the vertical axis is linear even where values differ by factors, as that of a share.
     """
 
     kind: Literal["against"] = "against"
@@ -295,6 +296,7 @@ class Against(Record):
     confidence: str = "95 % confidence intervals"
     every: bool = False
     mark: str = ""
+    linear: bool = False
 
 
 class Paired(Record):

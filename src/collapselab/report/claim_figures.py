@@ -35,6 +35,7 @@ def against_figure(
     references: Sequence[Reference] = (),
     powers: Mapping[str, float] | None = None,
     every: bool = False,
+    linear: bool = False,
 ) -> Figure:
     """Values along a number, one line and one marker a trail; a cross at the foot where a value is undefined.
 
@@ -49,12 +50,13 @@ def against_figure(
         references: Lines to read the values against.
         powers: Exponents of power laws through the first values of metrics, by key.
         every: Whether the trails are courses, drawn as lines with markers at their marks alone.
+        linear: Whether the vertical axis is linear in any case.
 
     Returns:
         A figure.
     """
     ends = [span.mean + side * span.half for trail in found.trails for span in trail.spans for side in (-1, 1)]
-    scale = scale_with([*found.values, *ends], references)
+    scale = scale_with([*found.values, *ends], references, linear=linear)
     traces: list[dict[str, Any]] = []
     places = sorted({point.at for trail in found.trails for point in trail.points})
     shifts = _shifts(found.trails, places, log_x=log_x, named=bool(found.places))

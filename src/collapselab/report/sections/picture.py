@@ -66,6 +66,7 @@ def _against(view: View, chart: Against) -> tuple[dict[str, Panel], Words]:
             references=chart.references,
             powers=chart.powers,
             every=chart.every,
+            linear=chart.linear,
         )
         said = "; ".join(f"{trail.name}: {_said(trail, chart, found.places)}" for trail in found.trails)
         panels["claim"] = Panel(figure, f"{title} against {across}. {said}.", _caption(chart, found, across), "square")
