@@ -47,12 +47,16 @@ def rows_of(change: dict[tuple[str, str], float | None]) -> list[Observation]:
 @pytest.mark.parametrize(
     ("change", "state", "words"),
     [
-        ({}, "holds", "rings: ReLU network 0.999 ± 0.002, linear network 0.550 ± 0.002, k-means on inputs 0.550"),
+        (
+            {},
+            "holds",
+            "rings: ReLU network 0.999 ± 0.002 (before training 0.500), linear network 0.550 ± 0.002, k-means on",
+        ),
         ({("rings", "relu"): 0.97}, "fails", "rings: ReLU network 0.970 ± 0.002"),
         (
             {("nuisance_blobs", "linear"): 0.7},
             "fails",
-            "nuisance blobs: ReLU network 0.999 ± 0.002, linear network 0.7",
+            "linear network 0.700 ± 0.002, k-means",
         ),
         ({("rings", "inputs"): 0.8}, "fails", "k-means on inputs 0.800"),
         ({("rings", "relu"): 0.99}, "inconclusive", "0.990 ± 0.002"),
@@ -67,6 +71,7 @@ def test_verdict(change: dict[tuple[str, str], float | None], state: str, words:
     if not change:
         assert verdict.figures["found_relu_rings"] == pytest.approx(0.999)
         assert verdict.figures["half_width_inputs_nuisance_blobs"] == pytest.approx(0.00248, rel=1e-2)
+        assert verdict.figures["found_before_training_relu_rings"] == 0.5
         assert verdict.figures["found_by_cosines_relu_rings"] == pytest.approx(0.9)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean
 from typing import Literal
 
 import torch
@@ -124,8 +125,8 @@ BETWEEN = _cosine(
         over="set",
         by="method",
         references=(
-            Reference(value=LEAST, label="claimed of ReLU networks, at least"),
-            Reference(value=MOST, label="claimed of the others, at most"),
+            Reference(value=LEAST, label="ReLU networks, at least"),
+            Reference(value=MOST, label="the others, at most"),
         ),
         words={"set": "data set", "nuisance_blobs": "blobs with a nuisance axis", **METHODS},
         half_width="half_width",
@@ -245,14 +246,22 @@ class ElasticityClustering:
                     mean, half = mean_and_half_width(self._ends(observations, name, method, FOUND.name))
                     figures |= {f"found_{method}_{name}": mean, f"half_width_{method}_{name}": half}
                     sides.append(_side(method, mean, half))
-                cosines = self._ends(observations, name, "relu", BY_COSINES.name)
-                figures[f"found_by_cosines_relu_{name}"] = sum(cosines) / len(cosines)
+                figures |= self._beside(observations, name)
         except UndefinedMetric as undefined:
             return Verdict(state="inconclusive", statement=f"A number has no value: {undefined}.", figures={})
         state = "fails" if min(sides) < 0 else "holds" if min(sides) > 0 else "inconclusive"
         told = "; ".join(f"{name.replace('_', ' ')}: {_told(name, figures)}" for name in SETS)
         statement = f"Share of the hidden groups that is found: {told} (95 % over {self.seeds} seeds)."
         return Verdict(state=state, statement=statement, figures=figures)
+
+    def _beside(self, observations: Sequence[Observation], name: str) -> dict[str, float]:
+        """Means of what else ReLU networks say: before training, and by the cosines of gradients."""
+        arms = {_arm(*arm) for arm in self._arms() if arm[:2] == (name, "relu")}
+        first = [row for row in observations if row.arm in arms and row.epoch == 0 and row.split == "train"]
+        return {
+            f"found_before_training_relu_{name}": fmean(row.result[FOUND.name] for row in first),
+            f"found_by_cosines_relu_{name}": fmean(self._ends(observations, name, "relu", BY_COSINES.name)),
+        }
 
     def _ends(self, observations: Sequence[Observation], name: str, method: Method, metric: str) -> list[float]:
         """Last values, one a seed."""
@@ -318,7 +327,9 @@ def _side(method: Method, mean: float, half: float) -> int:
 
 
 def _told(name: str, figures: Mapping[str, float | int | str | None]) -> str:
-    return ", ".join(
-        f"{said} {figures[f'found_{method}_{name}']:.3f} ± {figures[f'half_width_{method}_{name}']:.3f}"
-        for method, said in METHODS.items()
-    )
+    parts = []
+    for method, said in METHODS.items():
+        half = figures[f"half_width_{method}_{name}"]
+        before = f" (before training {figures[f'found_before_training_relu_{name}']:.3f})" if method == "relu" else ""
+        parts.append(f"{said} {figures[f'found_{method}_{name}']:.3f} ± {half:.3f}{before}")
+    return ", ".join(parts)
