@@ -16,7 +16,7 @@ from collapselab.dynamics._spec import Found, Quantity, Sight, quantity
 from collapselab.dynamics._tangent import BUDGET
 from collapselab.records.numbers import Extra, declared
 
-_drift = partial(declared, source="zhang2021", family="drift_linearisation", unit="1/time")
+_drift = partial(declared, source="zhang2021", family="drift_linearisation", unit="1/time", at_collapse=None)
 DRIFT = _drift(
     "drift_norm",
     "drift of class means",
@@ -34,7 +34,6 @@ SHARE = _drift(
     "residue over drift",
     "Norm of the residue as a multiple of the norm of the drift.",
     symbol=r"\lVert b-M\bar X\rVert/\lVert b\rVert",
-    at_collapse=None,
     unit="1",
 )
 LARGEST = _drift(
@@ -43,6 +42,7 @@ LARGEST = _drift(
     "Largest eigenvalue of the Jacobian of the drift: 0, up to rounding, as nothing grows by it.",
     symbol=r"\lambda_{\max}(\nabla b)",
     lower=None,
+    at_collapse=0.0,
 )
 CONTRACTION = _drift(
     "drift_contraction",
@@ -60,8 +60,8 @@ class DriftLinearisation:
     $b(X) = \tfrac1K\Theta\,(Y-\sigma(X))$, $b(X) \approx MX + R$ near $\bar X$. All eigenvalues of
     $M = \nabla b(\bar X) = -\tfrac1K\Theta S$ are real and none is above 0: this M contracts. It is **not** the matrix
     of the LE-ODE, whose growing modes write the drift as an elasticity times the state itself; put in its place, this M
-    pulls classes together. The residue vanishes as the network converges, but so does the drift, and faster: "the
-    residue is negligible" holds in absolute terms only.
+    pulls classes together. Without decay the residue vanishes as the network converges, but so does the drift, and
+    faster: "the residue is negligible" holds in absolute terms only.
 
     Attributes:
         drift: $b(\bar X)$, (k, k), per unit of time; row k is the motion of the mean of class k.
@@ -194,7 +194,8 @@ class DriftOfMeans(Quantity):
     r"""How fast class means of the logits move by the cross-entropy, and how much of that is linear in where they are.
 
     The drift is that of gradient descent on the cross-entropy, whatever the training minimises, with a class drawn at
-    random in each unit of time; see `DriftLinearisation` for what the linear part does not say.
+    random in each unit of time; see `DriftLinearisation` for what the linear part does not say. Weight decay is no part
+    of it: under decay a network collapses where the two balance, and neither the drift nor its residue vanishes.
 
     Attributes:
         samples_per_class: Samples of each class that stand for it: kernel and logits are means over them.
