@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from collapselab.core import checks, extras
 from collapselab.core.errors import InputError
+from collapselab.core.linalg import accumulator_device
 
 # What a move must gain, as a part of the mean squared distance from the centre of all: less is rounding.
 ROUNDING = 1e-12
@@ -102,7 +103,8 @@ def kmeans(
     Raises:
         InputError: If the rows are no finite matrix, or fewer than the clusters.
     """
-    rows = checks.matrix(rows, "rows").double()
+    rows = checks.matrix(rows, "rows")
+    rows = rows.to(accumulator_device(rows.device)).double()
     rows = rows - rows.mean(0)
     return kernel_kmeans(rows @ rows.T, clusters, generator=generator, restarts=restarts, steps=steps)
 
@@ -138,7 +140,8 @@ def clustering_accuracy(assignment: Tensor, groups: Tensor) -> float:
 
 
 def _symmetric(kernel: Tensor) -> Tensor:
-    kernel = checks.matrix(kernel, "kernel", axes="(samples, samples)").double()
+    kernel = checks.matrix(kernel, "kernel", axes="(samples, samples)")
+    kernel = kernel.to(accumulator_device(kernel.device)).double()
     if kernel.shape[0] != kernel.shape[1]:
         raise InputError(f"kernel must be square, got {checks.described(kernel)}")
     apart = float((kernel - kernel.T).abs().max())

@@ -242,8 +242,8 @@ class DriftOfMeans(Quantity):
             raise UndefinedMetric(f"a kernel of {k * m * k} logits takes {needed} bytes, over the budget")
         x, _ = sight.take(sight.few_of_each(m, "drift of class means"))
         with torch.no_grad():
-            means = sight.network(x).double().view(k, m, k).mean(1)
-        blocks = tangent_blocks(sight.network, x, budget=self.budget).double()
+            means = sight.network(x).cpu().double().view(k, m, k).mean(1)
+        blocks = tangent_blocks(sight.network, x, budget=self.budget).cpu().double()
         return linearised_drift(blocks.view(k, m, k, k, m, k).mean((1, 4)), means)
 
 

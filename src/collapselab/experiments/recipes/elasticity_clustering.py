@@ -224,7 +224,8 @@ class ElasticityClustering:
         """From the network that the training will begin with."""
         torch.manual_seed(child_seed(seed, "network"))
         x, _ = data.train.take(torch.arange(len(data.train)))
-        return stable_rate(tangent_blocks(network.build(data.shape, data.num_classes), x), share=self.rate_share)
+        kernel = tangent_blocks(network.build(data.shape, data.num_classes), x)
+        return stable_rate(kernel, share=self.rate_share)
 
     def verdict(self, observations: Sequence[Observation]) -> Verdict:
         """Whether ReLU networks find the groups and nothing else does, on both sets.
@@ -302,7 +303,7 @@ class _HiddenGroups(Quantity):
         rows = (self.groups > 0).nonzero()[:, 0]
         (x, y), groups = sight.take(rows.to(sight.y.device)), self.groups[rows]
         if self.method == "inputs":
-            clusters = kmeans(x.flatten(1), generator=sight.generator("clusters"))
+            clusters = kmeans(x.cpu().flatten(1), generator=sight.generator("clusters"))
             return Found(((FOUND, clustering_accuracy(clusters.assignment, groups)),))
         kernel = tangent_kernel(sight.network, x, y, read=own_residual).cpu()
         cosines = normalised_kernel(kernel)  # no gradient is zero: the classifier has a bias
