@@ -119,6 +119,8 @@ BETWEEN = _cosine(
         "The learning rate is a share of the number of samples over the largest eigenvalue of the tangent kernel before"
         " training. The arms called inputs are linear classifiers on the inputs, trained for one epoch to have a row;"
         " what is clustered in them are the inputs.",
+        "Depth matters: with one hidden layer the labels of the blobs are learned as well, and clusters by relative"
+        " similarity are as by chance.",
     ),
     chart=Against(
         metric=FOUND.name,
