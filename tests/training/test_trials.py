@@ -9,10 +9,12 @@ from torch.nn import functional
 
 from collapselab.core.errors import InputError, NotConverged
 from collapselab.core.random import child_seed, generators
+from collapselab.training._stacked import stacked
 from collapselab.training.data import Samples, Splits
 from collapselab.training.heads.simplex_etf import SimplexETF
 from collapselab.training.networks import Network
 from collapselab.training.networks.cnn import CNN
+from collapselab.training.networks.convnet1d import ConvNet1d
 from collapselab.training.networks.lenet import LeNet
 from collapselab.training.networks.mlp import MLP
 from collapselab.training.trials import Trials
@@ -53,7 +55,10 @@ def alone(network: Network, splits: Splits, trial: int, *, batch_size: int, step
     [
         (MLP((6, 4), batch_norm=False), FLAT),
         (LeNet((2, 3), (5,)), IMAGES),
+        (LeNet((2,), (5,), last_activation=False), (2, 9, 8)),
         (CNN((3, 4), batch_norm=False), IMAGES),
+        (MLP((4,), batch_norm=False, bias=False, activation="identity"), IMAGES),
+        (ConvNet1d((2, 3)), (1, 20)),
     ],
 )
 def test_each_trial_is_what_it_is_alone(network: Network, shape: tuple[int, ...], batch_size: int) -> None:
@@ -71,6 +76,24 @@ def test_each_trial_is_what_it_is_alone(network: Network, shape: tuple[int, ...]
             REFERENCE.floor(1).check(found, torch.stack(expected))
         x, _ = splits.test.take(torch.arange(12))
         REFERENCE.floor(1).check(trials.logits(splits.test)[trial], model(x.double()).detach())
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "known"),
+    [
+        (MLP((6, 4), batch_norm=False).build(FLAT, 3), FLAT, True),
+        (LeNet().build((1, 32, 32), 3), (1, 32, 32), True),
+        (CNN((3, 4), batch_norm=False).build(IMAGES, 3), IMAGES, True),
+        (ConvNet1d((2, 3)).build((1, 20), 3), (1, 20), False),
+        (MLP((4,), batch_norm=False).build(FLAT, 3, head=SimplexETF()), FLAT, False),
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), IMAGES, False),
+        (nn.Sequential(nn.Flatten(2), nn.Linear(256, 3)), IMAGES, False),
+        (nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"), nn.Flatten(), nn.Linear(512, 3)), IMAGES,
+         False),
+    ],
+)  # fmt: skip
+def test_networks_of_simple_layers_are_one(network: nn.Module, shape: tuple[int, ...], known: bool) -> None:
+    assert (stacked(network, shape, 2) is not None) is known
 
 
 def test_a_trial_does_not_depend_on_how_many_there_are() -> None:

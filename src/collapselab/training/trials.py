@@ -1,12 +1,12 @@
 """Several fresh networks trained side by side on the same data, each with its own weights and its own minibatches.
 
-Small networks on small minibatches are trained one operation for all of them at a time (`torch.func`), which spares
-most of what each operation costs besides arithmetic. Networks do not see each other: every trial is what it would be
+Small networks on small minibatches are trained one operation for all of them at a time, which spares most of what each
+operation costs besides arithmetic. Networks do not see each other: every trial is what it would be
 alone, but for the rounding of sums.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.nn import functional
 from collapselab.core import checks
 from collapselab.core.errors import InputError, NotConverged
 from collapselab.core.random import child_seed, generators, preserved_randomness
+from collapselab.training._stacked import easily_multiplied, stacked
 from collapselab.training.data import Samples, Splits
 from collapselab.training.networks import Network
 
@@ -81,9 +82,12 @@ class Trials:
         self._draws = tuple(draws)
         parameters, self._buffers = stack_module_state(list(networks))
         self._frozen = {name: not networks[0].get_parameter(name).requires_grad for name in parameters}
-        self._parameters = {name: values.detach().clone() for name, values in parameters.items()}
+        self._parameters = {
+            name: easily_multiplied(networks[0], name, values.detach().clone()) for name, values in parameters.items()
+        }
         self._skeleton = copy.deepcopy(networks[0]).train().to("meta")
-        self._gradients = vmap(grad(self._loss, has_aux=True), in_dims=(0, 0, 0, 0, 0))
+        self._stacked = stacked(networks[0], samples.shape, len(networks))
+        self._mapped = vmap(grad(self._loss, has_aux=True), in_dims=(0, 0, 0, 0, 0))
         self._outputs = vmap(self._logits, in_dims=(0, 0, 0, None))
 
     @classmethod
@@ -176,7 +180,9 @@ class Trials:
             Copies by name, as ``load_state_dict`` takes them.
         """
         checks.one_of(trial, "trial", range(self.count))
-        return {name: values[trial].clone() for name, values in {**self._parameters, **self._buffers}.items()}
+        return {
+            name: values[trial].contiguous().clone() for name, values in {**self._parameters, **self._buffers}.items()
+        }
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the training depends on, as tensors and numbers.
@@ -224,10 +230,23 @@ class Trials:
         x, y = self._samples.take(rows.flatten())
         trained, fixed = self._split()
         given = x.view(*rows.shape, *x.shape[1:]).to(self._kind)
-        gradients, seen = self._gradients(trained, fixed, self._buffers, given, y.view(rows.shape))
+        gradients, seen = self._gradients(trained, fixed, given, y.view(rows.shape))
         for name, values in trained.items():
             values.add_(gradients[name], alpha=-self.learning_rate)
         return seen
+
+    def _gradients(
+        self, trained: dict[str, Tensor], fixed: dict[str, Tensor], x: Tensor, y: Tensor
+    ) -> tuple[Mapping[str, Tensor], tuple[Tensor, Tensor]]:
+        """Gradients of every network on its minibatch, and its logits (r, b, k) and losses (r, b)."""
+        if self._stacked is None:
+            return self._mapped(trained, fixed, self._buffers, x, y)
+        with torch.enable_grad():
+            leaves = {name: values.detach().requires_grad_() for name, values in trained.items()}
+            logits = self._stacked({**leaves, **fixed}, x)
+            losses = functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
+            found = torch.autograd.grad(losses.mean(1).sum(), list(leaves.values()))
+        return dict(zip(leaves, found, strict=True)), (logits.detach(), losses.detach())
 
     def _require_finite(self, losses: Tensor) -> None:
         bad = (~torch.isfinite(losses)).nonzero()
