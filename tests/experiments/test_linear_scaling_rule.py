@@ -27,21 +27,21 @@ from tolerances import IDENTITY, Relative
 RECIPE = LinearScalingRule(scalings=(1, 2, 4, 8), seeds=3)
 
 
-def rows_of(losses: tuple[float, ...], *, noise: float = 6.0, spread: float = 0.01) -> list[Observation]:
-    """Losses by factor; the squared norm stays, signal is 1, and seeds differ a little."""
+def rows_of(sizes: tuple[float, ...], *, noise: float = 6.0, spread: float = 0.01) -> list[Observation]:
+    """Squared norms, and losses twice as far away, by factor; signal is 1, and seeds differ a little."""
     rows = []
-    for scaling, loss in zip(RECIPE.scalings, losses, strict=True):
+    for scaling, size in zip(RECIPE.scalings, sizes, strict=True):
         for seed in range(3):
-            own = loss * (1 + spread * seed * scaling)
-            values = {SIGNAL: 1.0, NOISE: noise / scaling, SIZE: 10.0}
+            own = size * (1 + spread * seed * scaling)
+            values = {SIGNAL: 1.0, NOISE: noise / scaling, SIZE: 10.0 * own}
             arm = f"kappa{scaling}-{seed}"
             both = (made_row(values, arm=arm, split=split, error=0.25) for split in ("train", "test"))
-            rows += [row.model_copy(update={"loss": own}) for row in both]
+            rows += [row.model_copy(update={"loss": own**2}) for row in both]
     return rows
 
 
 @pytest.mark.parametrize(
-    ("losses", "noise", "state", "words"),
+    ("sizes", "noise", "state", "words"),
     [
         ((1.0, 1.0, 1.1, 2.0), 6.0, "holds", "Foretold by N/G = 6 ± 0 at batch size 4"),
         ((1.0, 1.0, 1.1, 2.0), 60.0, "fails", "the rule cannot hold beyond 122"),
@@ -56,8 +56,8 @@ def rows_of(losses: tuple[float, ...], *, noise: float = 6.0, spread: float = 0.
         ((1.0, 1.0, 1.0, 1.3), 1.0, "inconclusive", "the rule still held at κ = 8 for 2 of 3 seeds, within"),
     ],
 )
-def test_verdict(losses: tuple[float, ...], noise: float, state: str, words: str) -> None:
-    verdict = RECIPE.verdict(rows_of(losses, noise=noise))
+def test_verdict(sizes: tuple[float, ...], noise: float, state: str, words: str) -> None:
+    verdict = RECIPE.verdict(rows_of(sizes, noise=noise))
     assert verdict.state == state, verdict.statement
     assert words in verdict.statement
 
@@ -65,7 +65,10 @@ def test_verdict(losses: tuple[float, ...], noise: float, state: str, words: str
 def test_figures() -> None:
     figures = RECIPE.verdict(rows_of((1.0, 1.0, 1.1, 2.0), spread=0.0)).figures
     part = (math.log(2) / 2 - math.log(1.1)) / (math.log(2) - math.log(1.1))
-    assert figures["end"] == pytest.approx(4 * 2**part)
+    assert figures["log_end"] == pytest.approx(math.log(4 * 2**part))
+    part = (math.log(2) / 4 - math.log(1.1)) / (math.log(2) - math.log(1.1))
+    assert figures["end_by_loss"] == pytest.approx(4 * 2**part)
+    part = (math.log(2) / 2 - math.log(1.1)) / (math.log(2) - math.log(1.1))
     assert figures["log_end_by_prediction"] == pytest.approx(math.log(4 * 2**part / 6))
     assert figures["largest_scaling"] == pytest.approx(14.0)
     assert figures["critical_batch_size"] == pytest.approx(24.0)
@@ -110,8 +113,8 @@ def test_arms_are_measured_at_equal_times() -> None:
         moments = recipe._moments(scaling)
         last = 24 * (1000 // (4 * scaling))
         assert moments[-1] == last
-        assert len(moments) == 16
-        Relative("whole steps", 0.02).check(moments[0] / last, 0.4 + 0.6 / 16)
+        assert len(moments) == (64 if scaling == 1 else 16)
+        Relative("whole steps", 0.02).check(moments[0] / last, 0.4 + 0.6 / len(moments))
 
 
 def test_smoke_run(tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ FORETOLD = 2.0
 # Measurements before this part of the time are left out: there nothing is stationary yet.
 START = 0.4
 
+# Times as many measurements at κ = 1: the signal there comes in bursts, and all is foretold from it.
+_MORE = 4
+
 # Length of the class vectors, and so the largest logit.
 _SCALE = 10.0
 
@@ -44,9 +47,9 @@ _SCALE = 10.0
 @experiment(
     source="li2021",
     claim=(
-        "Raising learning rate and batch size together changes nothing until the factor is about the noise-to-signal"
-        " ratio N/G measured at the smallest batch: training loss and squared norm at rest leave a factor C = 1.41 of"
-        " theirs at a factor that is within 2 of N/G, and below C²(1 + N/G)."
+        "Learning rate and batch size can be raised together by about the noise-to-signal ratio N/G measured at the"
+        " smallest batch: the squared norm that the weights come to rest at stays within a factor C = 1.41 up to a"
+        " factor of rate and batch that is within 2 of N/G, and below C²(1 + N/G)."
     ),
     title="Where the linear scaling rule ends",
     notes=(
@@ -55,16 +58,20 @@ _SCALE = 10.0
         " other in balance, and all arms come to rest after a few passes.",
         "Signal G, noise N, loss and squared norm are means over the last part of the time. All arms see the same"
         " number of samples, so that steps differ.",
+        "Minibatches of an epoch are parts of a permutation: the next one holds samples that were not seen for long,"
+        " and its gradient is larger than that of minibatches of the whole set, from which G and N are measured. The"
+        " squared norm is therefore somewhat larger than the balance (2 - ηλ)λR = η(G + N) says.",
     ),
     chart=Against(
-        metric="noise_to_signal",
-        beside=("loss",),
+        metric=SIZE,
+        beside=("noise_to_signal",),
         over="scaling",
         log_x=True,
-        title="noise to signal, and training loss",
+        half_width="half_width_at_end",
+        title="at the end: squared norm of the weights, and noise to signal",
         references=(Reference(value=1.0, label="noise = signal"),),
         powers={"noise_to_signal": -1.0},
-        words={"scaling": "factor κ of learning rate and batch size", "loss": "training loss"},
+        words={"scaling": "factor κ of learning rate and batch size"},
     ),
 )
 @dataclass(frozen=True)
@@ -80,7 +87,8 @@ class LinearScalingRule:
         passes: Passes over the training data of each arm.
         hidden: Units of the hidden layers before the features, of which there are as many as classes.
         samples_per_class: Training images of each class.
-        measurements: Moments at which to measure once the arm is at rest, the end among them.
+        measurements: Moments at which to measure once the arm is at rest, the end among them; four times as many for
+            κ = 1, from which all is foretold.
         seed: The first seed.
     """
 
@@ -133,7 +141,8 @@ class LinearScalingRule:
     def _moments(self, scaling: int) -> tuple[int, ...]:
         """Steps at which an arm is measured, at about the same times in all arms."""
         last = self.passes * self._plan(scaling).batches(self._samples)
-        spread = [START + (1 - START) * (k + 1) / self.measurements for k in range(self.measurements)]
+        count = self.measurements * (_MORE if scaling == 1 else 1)
+        spread = [START + (1 - START) * (k + 1) / count for k in range(count)]
         return tuple(sorted({max(1, round(part * last)) for part in spread}))
 
     def _seeds(self) -> range:
@@ -186,7 +195,7 @@ class LinearScalingRule:
             return Verdict(state="inconclusive", statement=f"A number has no value: {undefined}.")
         figures = self._figures(observations, found)
         ratios = {seed: found[1, seed][NOISE] / found[1, seed][SIGNAL] for seed in self._seeds()}
-        ends = {seed: self._end({k: found[k, seed] for k in self.scalings}) for seed in self._seeds()}
+        ends = {seed: self._end({k: found[k, seed][SIZE] for k in self.scalings}) for seed in self._seeds()}
         figures |= _interval("noise_to_signal", list(ratios.values()))
         bound = largest_scaling(_mean(list(ratios.values())), closeness=CLOSENESS)
         figures |= {"critical_batch_size": self.batch_size * _mean(list(ratios.values())), "largest_scaling": bound}
@@ -196,7 +205,9 @@ class LinearScalingRule:
         figures |= _interval("log_end", [math.log(end) for end in reached])
         pairs = [math.log(end / ratio) for end, ratio in zip(reached, ratios.values(), strict=True)]
         figures |= _interval("log_end_by_prediction", pairs)
-        figures["end"] = math.exp(_mean([math.log(end) for end in reached]))
+        losses = [self._end({k: found[k, seed]["loss"] for k in self.scalings}) for seed in self._seeds()]
+        known = [math.log(end) for end in losses if end is not None]
+        figures["end_by_loss"] = math.exp(_mean(known)) if len(known) == self.seeds else None
         return self._judged(figures, bound)
 
     def _rest(self, observations: Sequence[Observation], scaling: int, seed: int) -> Mapping[str, float]:
@@ -205,16 +216,13 @@ class LinearScalingRule:
         numbers = {name: _mean([row.result[name] for row in own]) for name in (SIGNAL, NOISE, SIZE)}
         return numbers | {"loss": _mean([row.loss for row in own])}
 
-    def _end(self, found: Mapping[int, Mapping[str, float]]) -> float | None:
-        """The factor at which loss or squared norm leave the factor C of theirs at 1; None if they do not."""
+    def _end(self, values: Mapping[int, float]) -> float | None:
+        """The factor at which a number leaves the factor C of its value at 1; None if it does not."""
+        away = {k: abs(math.log(value / values[1])) for k, value in values.items()}
         reach = math.log(CLOSENESS)
-        away = {
-            k: max(abs(math.log(own[name] / found[1][name])) for name in ("loss", SIZE)) for k, own in found.items()
-        }
         for low, high in pairwise(self.scalings):
             if away[high] > reach:
-                part = (reach - away[low]) / (away[high] - away[low])
-                return low * (high / low) ** part
+                return low * (high / low) ** ((reach - away[low]) / (away[high] - away[low]))
         return None
 
     def _figures(
@@ -226,6 +234,8 @@ class LinearScalingRule:
             own = [found[k, seed] for seed in self._seeds()]
             figures |= _interval(f"loss_{k}", [one["loss"] for one in own])
             figures |= _interval(f"size_{k}", [one[SIZE] for one in own])
+            at_end = [last_row(observations, split="train", arm=_arm(k, seed)).result[SIZE] for seed in self._seeds()]
+            figures[f"half_width_at_end_{k}"] = mean_and_half_width(at_end)[1]
             figures |= _interval(f"noise_to_signal_{k}", [one[NOISE] / one[SIGNAL] for one in own])
             errors = [last_row(observations, split="test", arm=_arm(k, seed)).error for seed in self._seeds()]
             figures[f"test_accuracy_{k}"] = 1 - _mean(errors)
@@ -253,11 +263,12 @@ class LinearScalingRule:
         below = end + wide <= math.log(bound)
         state = "fails" if wrong else "holds" if near and below else "inconclusive"
         statement = (
-            f"Loss or squared norm leave a factor {CLOSENESS:.3g} at κ = {math.exp(end):.3g}"
+            f"The squared norm leaves a factor {CLOSENESS:.3g} at κ = {math.exp(end):.3g}"
             f" ({math.exp(end - wide):.3g} to {math.exp(end + wide):.3g}, 95 % over {self.seeds} seeds). Foretold by"
             f" N/G = {figures['noise_to_signal']:.3g} ± {figures['half_width_noise_to_signal']:.2g} at batch size"
             f" {self.batch_size}: measured over foretold is {math.exp(off):.3g}"
             f" ({math.exp(off - half):.3g} to {math.exp(off + half):.3g}); the rule cannot hold beyond {bound:.3g}."
+            f" {_of_loss(figures['end_by_loss'])}"
         )
         return Verdict(state=state, statement=statement, figures=figures)
 
@@ -300,6 +311,11 @@ def _mean(values: Sequence[float]) -> float:
 def _interval(name: str, values: Sequence[float]) -> dict[str, float | int | str | None]:
     mean, half = mean_and_half_width(values)
     return {name: mean, f"half_width_{name}": half}
+
+
+def _of_loss(end: float | int | str | None) -> str:
+    said = "stays within it for some seeds" if end is None else f"leaves it at κ = {end:.3g}"
+    return f"The training loss, which no condition speaks of, {said}."
 
 
 def _number(figures: Mapping[str, float | int | str | None], name: str) -> float:
