@@ -102,6 +102,6 @@ def _convolution(module: nn.Conv2d, prefix: str, count: int) -> Layer:
         weight, bias = parameters[f"{prefix}weight"].flatten(0, 1), parameters.get(f"{prefix}bias")
         flat = None if bias is None else bias.flatten()
         groups = module.groups * count
-        return functional.conv2d(h, weight, flat, module.stride, module.padding, module.dilation, groups)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        return functional.conv2d(h, weight, flat, module.stride, module.padding, module.dilation, groups)
 
     return layer
