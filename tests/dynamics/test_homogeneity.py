@@ -52,6 +52,7 @@ def test_orders(network: nn.Module, order: float) -> None:
     found = homogeneity_of(network, inputs(4))
     assert found.order == order
     assert found.holds
+    assert found.euler is not None
     assert max(found.residual, found.euler) < 1e-13
     assert order_of_homogeneity(network, inputs(4)) == order
 
@@ -98,7 +99,10 @@ def test_others_are_refused_with_the_reason(network: nn.Module, named: str) -> N
     """Also biases that training has not moved from zero yet, and statistics that still are 0 and 1."""
     with pytest.raises(UndefinedMetric, match=f"the network is not homogeneous: with all trained .*{named}"):
         order_of_homogeneity(network, inputs(4))
-    assert not homogeneity_of(network, inputs(4)).holds
+    found = homogeneity_of(network, inputs(4))
+    assert not found.holds
+    assert found.residual > 1e-4
+    assert found.euler is None
 
 
 def test_logits_that_do_not_grow_or_are_zero() -> None:

@@ -30,17 +30,22 @@ class Homogeneity:
         residual: Largest difference between the logits at scaled parameters and $a^L$ times the logits, as a part of
             the largest.
         euler: Largest difference between $\langle\theta, \nabla z\rangle$ and $L z$ (Euler), as a part of the
-            largest of L z.
+            largest of L z; None, and not looked at, where the residual is too large already.
     """
 
     order: float
     residual: float
-    euler: float
+    euler: float | None
 
     @property
     def holds(self) -> bool:
         """Whether nothing is left but rounding, and the order is above 0."""
-        return self.order > TOLERANCE and max(self.residual, self.euler) < TOLERANCE
+        return self.order > TOLERANCE and self.euler is not None and self.apart < TOLERANCE
+
+    @property
+    def apart(self) -> float:
+        """The larger of residual and deviation from Euler's identity."""
+        return max(self.residual, self.euler or 0.0)
 
 
 def homogeneity_of(network: nn.Module, x: Tensor, *, generator: torch.Generator | None = None) -> Homogeneity:
@@ -70,8 +75,9 @@ def homogeneity_of(network: nn.Module, x: Tensor, *, generator: torch.Generator 
     there = _moved(here, generators(0, "homogeneity")[0] if generator is None else generator)
     with evaluating(network), torch.no_grad():
         order = _order(here, x)
-        residuals = [_residual(one, x, order) for one in (here, there)]
-        return Homogeneity(order, max(residuals), max(_euler(one, x, order) for one in (here, there)))
+        residual = max(_residual(one, x, order) for one in (here, there))
+        good = order > TOLERANCE and residual < TOLERANCE
+        return Homogeneity(order, residual, max(_euler(one, x, order) for one in (here, there)) if good else None)
 
 
 def order_of_homogeneity(network: nn.Module, x: Tensor, *, generator: torch.Generator | None = None) -> float:
@@ -97,7 +103,7 @@ def order_of_homogeneity(network: nn.Module, x: Tensor, *, generator: torch.Gene
         raise UndefinedMetric(f"the logits do not grow with the parameters: their order is {found.order:.3g}")
     raise UndefinedMetric(
         "the network is not homogeneous: with all trained parameters times a number the logits differ from a power of"
-        f" it by {max(found.residual, found.euler):.2g} of the largest{_suspects(network)}"
+        f" it by {found.apart:.2g} of the largest{_suspects(network)}"
     )
 
 

@@ -68,8 +68,8 @@ Figures = dict[str, float | int | str | None]
     title="Margins far beyond zero loss",
     notes=(
         "Networks have no bias, so that they are homogeneous; each look verifies that and finds the order.",
-        "Margins, logarithms of losses and gradients are computed from logits in float64 without the loss itself: the"
-        " column of the loss would end at 1e-45 in float32, and the number log10_loss does not.",
+        "Margins, logarithms of losses and gradients are computed from logits in float64, without the loss itself. The"
+        " column of the loss is a cross-entropy in float32, which is 0 from margins of 17 on; log10_loss is not.",
         "The rate over the loss and the constant rate take minibatches and the same number of epochs. Descent on the"
         " log of the loss takes the whole set in each step, an epoch being one step.",
         "That the margin never falls is a theorem about the gradient flow and the smoothed margin, not about SGD.",
