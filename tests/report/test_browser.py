@@ -7,7 +7,12 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from collapselab.records import Claim, RunFolder
-from collapselab.report import write_comparison, write_measurements_report, write_report
+from collapselab.report import (
+    write_comparison,
+    write_elasticity_report,
+    write_measurements_report,
+    write_report,
+)
 from collapselab.report.palette import PALETTE
 from report.fakes import (
     AGAINST,
@@ -30,6 +35,7 @@ from report.fakes import (
     write_depth,
     write_run,
 )
+from report.test_elasticity import record
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -56,6 +62,7 @@ def pages(tmp_path_factory):
         "claim": write_report([claim]),
         "null": write_report([permuted(write_run(folder / "null", snapshots=False, chart=BAND), (500.0, 900.0))]),
         "depth": write_report([write_depth(folder / "depth")]),
+        "elasticity": write_elasticity_report(record(), folder / "elasticity.html"),
         "moving": write_report([moved(write_run(folder / "moving"))]),
         "empty": write_report([write_run(folder / "empty", epochs=(), status="failed", error="x", verdict=None)]),
     }
@@ -78,7 +85,8 @@ def rgb(colour):
 
 @pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (390, False), (390, True)])
 @pytest.mark.parametrize(
-    "kind", ["run", "three", "two", "comparison", "single", "arms", "claim", "null", "depth", "moving", "empty"]
+    "kind",
+    ["run", "three", "two", "comparison", "single", "arms", "claim", "null", "depth", "moving", "elasticity", "empty"],
 )
 def test_pages_are_quiet_offline_and_fit_the_window(browser, pages, kind, width, dark):
     driver = opened(browser, pages[kind], width=width, dark=dark)

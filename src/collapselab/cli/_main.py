@@ -18,6 +18,7 @@ VERBS.add("train", "train a network on data of your choice, measured on the way"
 VERBS.add("sweep", "a recipe under every combination of some settings, several runs at once")
 VERBS.add("measure", "collapse metrics of a file of features")
 VERBS.add("predict", "what a model says the geometry will be, alone or beside a run")
+VERBS.add("elasticity", "how a step on samples of one class moves those of others")
 VERBS.add("report", "one self-contained HTML page of one or more runs")
 VERBS.add("compare", "final values of runs side by side, and a page")
 VERBS.add("list", "metrics, recipes, quantities, models and sources there are")

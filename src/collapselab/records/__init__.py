@@ -1,5 +1,6 @@
 """What is kept: typed, versioned records, readable without torch."""
 
+from collapselab.records.elasticity import Elasticity, read_elasticity
 from collapselab.records.files import read_arrays, write_arrays, write_bytes
 from collapselab.records.prediction import Prediction, read_prediction
 from collapselab.records.provenance import command_line, provenance
@@ -34,6 +35,7 @@ __all__ = [
     "Conditions",
     "Course",
     "Declaration",
+    "Elasticity",
     "Measurement",
     "Measurements",
     "Moment",
@@ -51,6 +53,7 @@ __all__ = [
     "command_line",
     "provenance",
     "read_arrays",
+    "read_elasticity",
     "read_prediction",
     "write_arrays",
     "write_bytes",

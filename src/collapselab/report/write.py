@@ -6,8 +6,10 @@ from pathlib import Path
 
 from collapselab.core.errors import InputError
 from collapselab.records import Measurements, write_bytes
+from collapselab.records.elasticity import Elasticity
 from collapselab.records.prediction import Prediction
 from collapselab.report.compare import comparison_page
+from collapselab.report.elasticity import elasticity_page
 from collapselab.report.opening import open_run, view_of
 from collapselab.report.page import report_page
 from collapselab.report.prediction import prediction_page
@@ -85,6 +87,24 @@ def write_prediction_report(prediction: Prediction, out: AnyPath) -> Path:
     if not isinstance(prediction, Prediction):
         raise InputError(f"prediction must be a Prediction record, got {type(prediction).__name__}")
     return _written(prediction_page(prediction), out, (), "")
+
+
+def write_elasticity_report(found: Elasticity, out: AnyPath) -> Path:
+    """Write one page on how a step on samples of one class moves those of others.
+
+    Args:
+        found: The record.
+        out: Where to write.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        InputError: If it is no such record.
+    """
+    if not isinstance(found, Elasticity):
+        raise InputError(f"found must be an Elasticity record, got {type(found).__name__}")
+    return _written(elasticity_page(found), out, (), "")
 
 
 def _opened(run_folders: Sequence[AnyPath], *, at_least: int) -> list[View]:
