@@ -11,13 +11,16 @@ from collapselab.core import checks
 from collapselab.dynamics._elasticity.doors import labelled, mapped, require_apart
 from collapselab.dynamics._elasticity.readings import single_logit
 from collapselab.dynamics._elasticity.similarity import moved
-from collapselab.dynamics._tangent import BUDGET, Read, fixed, rows_at_once, trained
+from collapselab.dynamics._tangent import BUDGET, Read, fixed, trained
 
 OfNumber = Callable[[Tensor, Tensor], Tensor]
 """Loss () of the number () that is read of a sample and of its label ()."""
 
 # Copies of the parameters for each sample that is stepped on: gradient, stepped parameters, and one on the way.
 _HELD = 3
+
+# Bytes beyond which a processor is slower at once than in parts: fresh memory costs more than the calls it saves.
+_FASTEST = 2**24
 
 
 def half_squared_error(value: Tensor, y: Tensor) -> Tensor:
@@ -135,7 +138,7 @@ def _answers(
     mine = labelled(x, y, "y", how.read)
     theirs = mine if other is None else labelled(other, other_y, "other_y", how.read)
     require_apart(network)
-    rows, columns = _sizes(network, x[:1], budget)
+    rows, columns = _sizes(network, mine[0], len(theirs[0]), budget)
     look = _looker(network, how)
     with mapped(network):
         parts = [
@@ -171,11 +174,14 @@ def _looker(network: nn.Module, how: _Step) -> Callable[[Tensor, Tensor, Tensor,
     return look
 
 
-def _sizes(network: nn.Module, one: Tensor, budget: int) -> tuple[int, int]:
+def _sizes(network: nn.Module, x: Tensor, num_others: int, budget: int) -> tuple[int, int]:
     """How many samples are stepped on at once, and how many are looked at after each step."""
-    half = checks.whole(budget, "budget", at_least=2) // 2
-    rows = rows_at_once(network, held=_HELD, budget=half)
-    return rows, max(1, half // (rows * _made_of(network, one)))
+    weights, one = sum(w.nbytes for w in trained(network).values()), _made_of(network, x[:1])
+    room = checks.whole(budget, "budget", at_least=1)
+    if x.device.type == "cpu":
+        room = min(room, _FASTEST)
+    rows = room // (_HELD * weights + one * num_others)
+    return (rows, num_others) if rows else (1, max(1, (room - _HELD * weights) // one))
 
 
 def _made_of(network: nn.Module, one: Tensor) -> int:

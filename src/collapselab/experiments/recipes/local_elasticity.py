@@ -92,6 +92,7 @@ SIMILARITY = _number(
         by="curve",
         every=True,
         title="similarity, first seed",
+        linear=True,
         words={DISTANCE.name: "distance along the curve, as a part of the largest"},
     ),
 )
