@@ -18,7 +18,7 @@ from torch.nn import functional
 from collapselab.core import checks
 from collapselab.core.errors import InputError, NotConverged
 from collapselab.core.random import child_seed, generators, preserved_randomness
-from collapselab.training._stacked import easily_multiplied, stacked
+from collapselab.training._stacked import stacked
 from collapselab.training.data import Samples, Splits
 from collapselab.training.networks import Network
 
@@ -82,9 +82,7 @@ class Trials:
         self._draws = tuple(draws)
         parameters, self._buffers = stack_module_state(list(networks))
         self._frozen = {name: not networks[0].get_parameter(name).requires_grad for name in parameters}
-        self._parameters = {
-            name: easily_multiplied(networks[0], name, values.detach().clone()) for name, values in parameters.items()
-        }
+        self._parameters = {name: values.detach().clone() for name, values in parameters.items()}
         self._skeleton = copy.deepcopy(networks[0]).train().to("meta")
         self._stacked = stacked(networks[0], samples.shape, len(networks))
         self._mapped = vmap(grad(self._loss, has_aux=True), in_dims=(0, 0, 0, 0, 0))
@@ -180,9 +178,7 @@ class Trials:
             Copies by name, as ``load_state_dict`` takes them.
         """
         checks.one_of(trial, "trial", range(self.count))
-        return {
-            name: values[trial].contiguous().clone() for name, values in {**self._parameters, **self._buffers}.items()
-        }
+        return {name: values[trial].clone() for name, values in {**self._parameters, **self._buffers}.items()}
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the training depends on, as tensors and numbers.
