@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError, UndefinedMetric
-from collapselab.dynamics import GradientNoise
+from collapselab.dynamics import GradientNoise, least_noise_to_signal
 from collapselab.experiments._spec import experiment
 from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.events import Event
@@ -226,7 +226,7 @@ class SvagConverges:
         slow, fast = sides[self.learning_rates[0]], sides[self.learning_rates[-1]]
         state = "holds" if (slow, fast) == (1, -1) else "fails" if slow < 0 or fast > 0 else "inconclusive"
         told = " ".join(self._told(rate, figures, sides[rate]) for rate in self.learning_rates)
-        statement = f"{told} (95 % over {self.seeds} seeds)"
+        statement = f"{told} Intervals are 95 % over {self.seeds} seeds."
         return Verdict(state=state, statement=statement, figures=figures)
 
     def _tail(self, observations: Sequence[Observation], one: One) -> Mapping[str, float]:
@@ -268,16 +268,19 @@ class SvagConverges:
         """What came out at a rate."""
 
         def said(name: str, called: str) -> str:
-            mean, half = (figures[f"{part}{name}_{called}_{rate:g}"] for part in ("", "half_width_"))
-            return f"{mean:.3g} ± {half:.2g}"
+            mean, half = (_number(figures, f"{part}{name}_{called}_{rate:g}") for part in ("", "half_width_"))
+            return _with_half_width(mean, half)
 
         last = f"svag{self.factors[-1]}"
-        alike = ", ".join(
-            f"{words} {said(name, 'svag1')} for SGD, {said(name, last)} for SVAG({self.factors[-1]}) and"
-            f" {said(name, 'ngd')} with Gaussian noise"
-            for name, words in (("loss", "loss"), ("size", "squared norm"), ("test_accuracy", "test accuracy"))
+        words = {"loss": "loss", "size": "squared norm", "test_accuracy": "test accuracy"}
+        alike = ", ".join(f"{word} {said(name, 'svag1')} beside {said(name, last)}" for name, word in words.items())
+        ratio = figures[f"noise_to_signal_svag1_{rate:g}"]
+        known = "has no value" if ratio is None else f"is {ratio:.3g}"
+        return (
+            f"At η = {rate:g} SGD {REGIMES[side]}: {alike} of SVAG({self.factors[-1]}); with Gaussian noise in place"
+            f" of minibatches loss {said('loss', 'ngd')}; N/G {known} at the end of SGD, and"
+            f" {least_noise_to_signal(CLOSENESS):.3g} or more is necessary, if not sufficient."
         )
-        return f"At η = {rate:g} SGD {REGIMES[side]}: {alike}."
 
     @classmethod
     def smoke(cls) -> "SvagConverges":
@@ -314,11 +317,20 @@ def _median_ratio(rows: Sequence[Observation]) -> float | None:
 
 def _regime(figures: Mapping[str, float | int | str | None], rate: float) -> int:
     """1 where SGD and SVAG are alike in both numbers, -1 where they are apart in one, 0 where neither is shown."""
-    sides = []
+    sides, reach = [], math.log(CLOSENESS)
     for name in ("loss", "size"):
-        mean, half = (figures[f"{part}log_ratio_{name}_sgd_{rate:g}"] for part in ("", "half_width_"))
-        assert isinstance(mean, float)
-        assert isinstance(half, float)
-        reach = math.log(CLOSENESS)
+        mean, half = (_number(figures, f"{part}log_ratio_{name}_sgd_{rate:g}") for part in ("", "half_width_"))
         sides.append(1 if abs(mean) + half <= reach else -1 if abs(mean) - half > reach else 0)
-    return min(sides) if -1 in sides or 0 not in sides else 0
+    return min(sides)
+
+
+def _number(figures: Mapping[str, float | int | str | None], name: str) -> float:
+    value = figures[name]
+    assert isinstance(value, float)
+    return value
+
+
+def _with_half_width(mean: float, half: float) -> str:
+    """Both to two figures of the half width, without exponents."""
+    places = max(0, 1 - math.floor(math.log10(half))) if half > 0 else 3
+    return f"{mean:.{places}f} ± {half:.{places}f}"
