@@ -103,7 +103,7 @@ def _followed(
         count = math.ceil((until - now) / step * (1 - 1e-12))
         length = (until - now) / max(count, 1)
         for place in range(count):
-            increment = {name: math.sqrt(length) * normal(shape, generator) for name, shape in shapes.items()}
+            increment = {name: normal(shape, generator).mul_(math.sqrt(length)) for name, shape in shapes.items()}
             x = euler_maruyama_step(dynamics, now + place * length, x, step=length, increment=increment)
         now = until
         kept.append(x)

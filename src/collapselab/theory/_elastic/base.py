@@ -143,7 +143,7 @@ class AbstractLocallyElastic(AbstractStochasticDynamics):
         if self.moved_by == "self":
             return {"h": self.pulled(t, x["h"])}
         velocity = self.pulled(t, x["mean"])
-        return {"mean": velocity, "h": velocity.expand(torch.broadcast_shapes(velocity.shape, x["h"].shape))}
+        return {"mean": velocity, "h": velocity.expand_as(x["h"])}
 
     def diffusion(self, t: float, x: State, increment: State) -> State:
         """What increments of Wiener processes add to the features.
