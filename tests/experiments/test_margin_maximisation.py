@@ -84,7 +84,7 @@ def test_one_seed_decides_nothing() -> None:
 def test_rows_of_a_small_run(tmp_path: Path) -> None:
     recipe = MarginMaximisation.smoke()
     run = run_experiment(recipe, tmp_path / "run")
-    assert {arm.settings["method"] for arm in run.arms} == set(TITLES)
+    assert {arm.settings["method"] for arm in run.arms} == set(TITLES.values())
     assert run.verdict is not None
     found = [row for row in RunFolder(tmp_path / "run").observations() if row.split == "train"]
     for row in found:

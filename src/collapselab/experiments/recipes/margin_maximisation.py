@@ -40,7 +40,7 @@ TITLES: Mapping[str, str] = {
 START, GROWTH, DECADES_LATER = 5, 1.25, 5
 
 # Losses at which margins are told, as powers of ten.
-TOLD = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
+TOLD = (2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 DECADES = declared(
     "loss_decades",
@@ -156,7 +156,7 @@ class MarginMaximisation:
             return training_of(self._network(), data, plan, seed=seed, probe=probe, head=Learnable(bias=False))
 
         title = f"{TITLES[method]}, seed {seed}"
-        settings = {"method": method, "seed": seed, "curve": title}
+        settings = {"method": TITLES[method], "seed": seed, "curve": title}
         return Case(_arm(method, seed), make, plan.epochs, title, settings, quantities=(Margins(),))
 
     def run(self, probe: Probe) -> Iterator[Event]:
@@ -211,7 +211,6 @@ class MarginMaximisation:
                 "log10_loss": [-path[-1][0] for path in own],
                 "normalised_margin": [path[-1][1] for path in own],
                 "test_accuracy": [1 - row.error for row in test],
-                "training_error": [row.error for row in rows],
             }
             for name in (SMOOTHED.name, ALIGNMENT.name):
                 found = [row.result.measurements[name].value for row in rows]
