@@ -45,7 +45,7 @@ def rebuilt(folder: "str | os.PathLike[str]", *, arm: str | None = None, device:
         The training.
 
     Raises:
-        InputError: If there is no such run or arm, the run trains no network, its weights are not there, or they are
+        InputError: If there is no such run or arm, the recipe keeps no networks, the weights are not there, or they are
             those of another network.
     """
     place = RunFolder(folder)
@@ -104,7 +104,7 @@ def _trainings(run: Run, device: torch.device) -> dict[str, Callable[[], Trainin
         next(events, None)  # some recipes begin when they are asked for their first event
     except _SetUp as found:
         return found.trainings
-    raise InputError(f"a run of {run.name} solves a model and trains no network, so that it has no gradients")
+    raise InputError(f"a run must be of a recipe that trains networks and keeps their weights, got one of {run.name}")
 
 
 def _load(network: nn.Module, weights: dict[str, torch.Tensor], place: RunFolder) -> None:

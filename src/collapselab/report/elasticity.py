@@ -16,7 +16,10 @@ from collapselab.report.words import number
 _MOST_ROWS = 60
 
 _READINGS = {
-    "own_residual": "the logits along the residual of the label at uniform probabilities",
+    "own_residual": (
+        "the logits along the residual of the label at uniform probabilities. A network that tells no samples apart has"
+        " similarity 1 within classes and −1/(K−1) between them"
+    ),
     "single_logit": "the single output of the network",
 }
 
