@@ -12,6 +12,9 @@ from collapselab.core.errors import NotConverged, UndefinedMetric
 from collapselab.dynamics._curvature.prepared import prepared
 from collapselab.dynamics._spec import Sight
 
+# Residuals of eigenvectors over their eigenvalues: eigenvalues are right to about the square of it.
+_RESIDUAL = 1e-8
+
 # Samples whose second derivatives are computed together.
 _TOGETHER = 512
 
@@ -112,7 +115,7 @@ def _ends(operator: Any, count: int, which: str, generator: torch.Generator) -> 
     if not (wrapped @ first).any():
         raise UndefinedMetric("the matrix is 0 to the last bit, so that no eigenvector is the first")
     try:
-        return sparse.eigsh(wrapped, k=count, which=which, v0=first)
+        return sparse.eigsh(wrapped, k=count, which=which, v0=first, tol=_RESIDUAL)
     except sparse.ArpackNoConvergence as error:
         raise NotConverged(f"Lanczos found {len(error.eigenvalues)} of {count} eigenvalues and gave up") from error
 
