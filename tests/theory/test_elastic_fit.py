@@ -10,6 +10,7 @@ from scipy.signal import savgol_filter
 from torch import Tensor
 
 from collapselab.core.errors import InputError, UndefinedMetric
+from collapselab.theory import residual_directions, residual_projections
 from collapselab.theory.elastic_fit import (
     ClassSums,
     Elasticity,
@@ -23,10 +24,8 @@ from collapselab.theory.elastic_fit import (
     identity_exponents,
     identity_exponents_reference,
     identity_path,
-    residual_directions,
     residual_exponents,
     residual_exponents_reference,
-    residual_parts,
     residual_path,
     smoothed_derivative,
     tail_index_local,
@@ -254,9 +253,9 @@ def test_fits_average_growth_over_windows_cut_at_the_ends(generator: torch.Gener
     means = torch.randn(9, K, K, generator=generator, dtype=torch.float64)
     found = fitted_residual_path(means, baseline=2, window=3)
     start = means[:2].mean(0)
-    d, began = residual_directions(K), residual_parts(start)
+    d, began = residual_directions(K), residual_projections(start)
     mean = float(began.mean())
-    parts = residual_parts(means)
+    parts = residual_projections(means)
     for t in range(9):
         around = range(max(t - 1, 0), min(t + 2, 9))
         common = np.mean([float(parts[u].mean()) / mean for u in around])

@@ -14,10 +14,8 @@ from collapselab.theory._elastic_fit.exponents import (
     Exponents,
     identity_exponents,
     identity_exponents_reference,
-    residual_directions,
     residual_exponents,
     residual_exponents_reference,
-    residual_parts,
 )
 from collapselab.theory._elastic_fit.prediction import (
     Goodness,
@@ -51,10 +49,8 @@ __all__ = [
     "identity_exponents",
     "identity_exponents_reference",
     "identity_path",
-    "residual_directions",
     "residual_exponents",
     "residual_exponents_reference",
-    "residual_parts",
     "residual_path",
     "smoothed_derivative",
     "tail_index_local",

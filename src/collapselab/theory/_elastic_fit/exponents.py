@@ -7,11 +7,11 @@ from its norm, which unlike a ratio of single entries does not vanish where an e
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError, UndefinedMetric
+from collapselab.theory._elastic.residuals import residual_projections
 
 
 class Exponents(NamedTuple):
@@ -24,31 +24,6 @@ class Exponents(NamedTuple):
 
     intra: Tensor
     inter: Tensor
-
-
-def residual_directions(num_classes: int) -> Tensor:
-    r"""$d_k = e_k - \tfrac1K 1$, along which the logits of class k move in the residual-aligned model.
-
-    Args:
-        num_classes: K.
-
-    Returns:
-        (k, k) with a class a row; squared norms (K-1)/K.
-    """
-    return torch.eye(num_classes, dtype=torch.float64) - 1 / num_classes
-
-
-def residual_parts(means: Tensor) -> Tensor:
-    r"""$s_k = \langle d_k, \bar X_k\rangle / \kappa$ with $\kappa = (K-1)/K$: what class means have along them.
-
-    Args:
-        means: (..., k, k) of logits.
-
-    Returns:
-        (..., k).
-    """
-    k = means.shape[-2]
-    return (means * residual_directions(k)).sum(-1) * k / (k - 1)
 
 
 def identity_exponents(means: Tensor, *, baseline: int = 20) -> Exponents:
@@ -81,7 +56,7 @@ def residual_exponents(means: Tensor, *, baseline: int = 20) -> Exponents:
     r"""A and B of the residual-aligned L-model, in which each class moves along its own residual.
 
     $a_1 = \tfrac K\kappa\log(|\bar s(t)|/|\bar s(0)|)$ and $a_2$ likewise of $\lVert s - \bar s\rVert$, with $s_k$ as
-    in `residual_parts`.
+    in `residual_projections`.
 
     Args:
         means: Class means of logits (..., t, k, k).
@@ -95,7 +70,7 @@ def residual_exponents(means: Tensor, *, baseline: int = 20) -> Exponents:
         UndefinedMetric: If a norm vanishes.
     """
     means = as_logits(means)
-    k, parts = means.shape[-2], residual_parts(means)
+    k, parts = means.shape[-2], residual_projections(means)
     shared, scale = parts.mean(-1), k * k / (k - 1)
     return _exponents(
         scale * _grown(shared.abs(), baseline),
@@ -151,7 +126,7 @@ def residual_exponents_reference(means: Tensor) -> Exponents:
     k = means.shape[-2]
     if k != 3:
         raise InputError(f"means must be of three classes for the published estimator, got {k}")
-    parts = residual_parts(means)
+    parts = residual_projections(means)
     shared = parts.mean(-1)
     one, two = (k * _grown(x.abs(), 1) for x in (shared, (parts - shared[..., None])[..., :2].sum(-1)))
     return Exponents((one + (k - 1) * two) / k, (two - one) * (k - 1) / k)

@@ -12,12 +12,11 @@ from torch.nn import functional
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError, UndefinedMetric
+from collapselab.theory._elastic.residuals import residual_directions, residual_projections
 from collapselab.theory._elastic_fit.exponents import (
     Exponents,
     as_logits,
     as_paths,
-    residual_directions,
-    residual_parts,
 )
 
 
@@ -100,8 +99,8 @@ def fitted_residual_path(means: Tensor, *, baseline: int = 20, window: int = 151
         (..., t, k, k).
     """
     means = as_logits(means)
-    start, parts = _start(means, baseline), residual_parts(means)
-    shared, began = parts.mean(-1, keepdim=True), residual_parts(start)
+    start, parts = _start(means, baseline), residual_projections(means)
+    shared, began = parts.mean(-1, keepdim=True), residual_projections(start)
     middle = began.mean(-1, keepdim=True)
     common = _projected(shared, middle[..., None, :], window)
     apart = _projected(parts - shared, (began - middle)[..., None, :], window)
@@ -173,7 +172,7 @@ def _require_iterations(value: int, name: str, means: Tensor, *, at_least: int =
 
 def _along_residuals(start: Tensor, common: Tensor, apart: Tensor) -> Tensor:
     """The L-model by the growth (..., t) of both kinds of modes."""
-    directions, began = residual_directions(start.shape[-2]), residual_parts(start)
+    directions, began = residual_directions(start.shape[-2]), residual_projections(start)
     middle = began.mean(-1, keepdim=True)
     parts = middle[..., None, :] * common[..., None] + (began - middle)[..., None, :] * apart[..., None]
     still = start - began[..., None] * directions
