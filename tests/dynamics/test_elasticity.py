@@ -20,6 +20,7 @@ from collapselab.dynamics import (
     stepped_kernelised_similarity,
     stepped_relative_similarity,
     symmetrised,
+    tangent_blocks,
     tangent_kernel,
     tangent_norms,
 )
@@ -179,24 +180,28 @@ def test_the_quantity_is_the_mean_over_pairs() -> None:
     found = LocalElasticity(samples_per_class=4).look(sight)
     rows = sight.few_of_each(4, "local elasticity")
     kernel = tangent_kernel(network, x[rows], y[rows], read=own_residual)
+    traces = torch.einsum("ikjk->ij", tangent_blocks(network, x[rows]))
     values = {entry.name: value for entry, value in found.numbers}
     pairs = [(i, j) for i in range(12) for j in range(12) if i != j]
     alike = [i // 4 == j // 4 for i, j in pairs]
     cosines = [float(kernel[i, j] / math.sqrt(kernel[i, i] * kernel[j, j])) for i, j in pairs]
     plain = [float(kernel[i, j]) for i, j in pairs]
+    whole = [float(traces[i, j] / (traces[i, i] * traces[j, j]).sqrt()) for i, j in pairs]
     for name, wanted, same in (
         ("intra_similarity", cosines, True),
         ("inter_similarity", cosines, False),
         ("intra_elasticity", plain, True),
         ("inter_elasticity", plain, False),
+        ("intra_jacobian_similarity", whole, True),
+        ("inter_jacobian_similarity", whole, False),
     ):
         assert values[name] == pytest.approx(np.mean([v for v, a in zip(wanted, alike, strict=True) if a is same]))
     assert values["similarity_gap"] == pytest.approx(
         float(values["intra_similarity"]) - float(values["inter_similarity"])
     )
-    ((declaration, matrix),) = found.matrices
-    assert declaration.name == "class_similarity"
-    assert matrix.diagonal().mean() == pytest.approx(values["intra_similarity"])
+    matrices = {declaration.name: matrix for declaration, matrix in found.matrices}
+    assert matrices["class_similarity"].diagonal().mean() == pytest.approx(values["intra_similarity"])
+    assert matrices["class_jacobian_similarity"].trace() / 3 == pytest.approx(values["intra_jacobian_similarity"])
 
 
 def test_where_the_quantity_has_no_value() -> None:
@@ -211,8 +216,8 @@ def test_where_the_quantity_has_no_value() -> None:
 
 
 def test_a_network_that_tells_no_samples_apart() -> None:
-    """With the bias alone in training the kernel is that of the residuals: 1 within classes, -1/(K-1) between them."""
+    """With the bias alone in training the kernel is that of the residuals, 1 and -1/(K-1); Jacobians are the same."""
     network, (x, y) = nn.Linear(3, 5).double(), samples(30, 5)
     network.weight.requires_grad_(False)
     values = [value for _, value in LocalElasticity().look(Sight.of(network, x, y)).numbers]
-    assert values == pytest.approx([1.0, -1 / 4, 5 / 4, 1.0, -1 / 4])
+    assert values == pytest.approx([1.0, -1 / 4, 5 / 4, 1.0, -1 / 4, 1.0, 1.0])

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from collapselab.core.errors import InputError
-from collapselab.dynamics import own_logit, own_residual, single_logit, tangent_blocks, tangent_kernel, tangent_norms
+from collapselab.dynamics import (
+    all_logits,
+    own_logit,
+    own_residual,
+    single_logit,
+    tangent_blocks,
+    tangent_kernel,
+    tangent_norms,
+)
 from tolerances import PRECISION, REFERENCE
 
 Read = Callable[[Tensor, Tensor], Tensor]
@@ -94,6 +102,16 @@ def test_blocks_are_products_of_jacobians() -> None:
     REFERENCE.floor(10).check(tangent_blocks(network, x), torch.einsum("ikp,jlp->ikjl", jacobian, jacobian))
 
 
+@pytest.mark.parametrize("make", [two_layers, Tangled, partly_frozen])
+def test_all_logits_give_the_trace_of_blocks(make: Callable[[], nn.Module]) -> None:
+    network, x, _ = made(make, n=5)
+    wanted = torch.einsum("ikjk->ij", tangent_blocks(network, x))
+    close = REFERENCE.floor(float(wanted.abs().max()))
+    for budget in (2**28, 8 * 25 + 1):
+        close.check(tangent_kernel(network, x, read=all_logits, budget=budget), wanted)
+    close.check(tangent_norms(network, x, read=all_logits), wanted.diagonal())
+
+
 def test_residual_reading_gives_the_direct_estimate() -> None:
     network, x, y = made(two_layers)
     blocks, k = tangent_blocks(network, x), 3
@@ -109,7 +127,7 @@ def test_linear_layers_are_not_multiplied_out() -> None:
     seen: list[int] = []
     network[1].register_forward_hook(lambda *_: seen.append(1))
     tangent_kernel(network, x, budget=400_000)
-    assert len(seen) == 2, "one look at a sample, and one pass over all"
+    assert len(seen) == 3, "two looks at one sample, and one pass over all"
 
 
 def test_float32_is_near_float64() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from collapselab.dynamics._elasticity.classes import IntraInter, class_elasticity, intra_inter
 from collapselab.dynamics._elasticity.kernel import tangent_blocks, tangent_kernel, tangent_norms
-from collapselab.dynamics._elasticity.readings import own_logit, own_residual, single_logit
+from collapselab.dynamics._elasticity.readings import all_logits, own_logit, own_residual, single_logit
 from collapselab.dynamics._elasticity.similarity import normalised_kernel, relative_similarity, symmetrised
 from collapselab.dynamics._elasticity.steps import (
     half_squared_error,
@@ -99,6 +99,7 @@ __all__ = [
     "Quantity",
     "SampleGradients",
     "Sight",
+    "all_logits",
     "bulk_variance",
     "class_elasticity",
     "class_structure",

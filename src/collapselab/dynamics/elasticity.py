@@ -9,7 +9,7 @@ from collapselab.core import checks
 from collapselab.core.errors import UndefinedMetric
 from collapselab.dynamics._elasticity.classes import class_elasticity, intra_inter
 from collapselab.dynamics._elasticity.kernel import tangent_kernel
-from collapselab.dynamics._elasticity.readings import own_residual
+from collapselab.dynamics._elasticity.readings import all_logits, own_residual
 from collapselab.dynamics._elasticity.similarity import normalised_kernel
 from collapselab.dynamics._spec import Found, Quantity, Sight, quantity
 from collapselab.dynamics._tangent import BUDGET
@@ -43,6 +43,18 @@ GAP = declared(
     lower=-2.0,
     upper=2.0,
 )
+INTRA_JACOBIAN = _similarity(
+    "intra_jacobian_similarity",
+    "similarity of Jacobians within classes",
+    "Mean cosine of the Jacobians of all logits of two samples of a class, over classes; labels have no part in it.",
+    symbol=r"\overline{\operatorname{tr}J J'^T/(\lVert J\rVert\lVert J'\rVert)}",
+)
+INTER_JACOBIAN = _similarity(
+    "inter_jacobian_similarity",
+    "similarity of Jacobians between classes",
+    "Mean cosine of the Jacobians of all logits of samples of different classes, over pairs of classes.",
+    symbol=r"\overline{\operatorname{tr}J J'^T/(\lVert J\rVert\lVert J'\rVert)}",
+)
 INTRA = _elasticity(
     "intra_elasticity",
     "elasticity within classes",
@@ -55,7 +67,7 @@ INTER = _elasticity(
     "How fast a unit step on a sample moves one of another class along the residual of that class, over pairs.",
     symbol=r"\beta=\tfrac1{K(K-1)}\sum_{k\ne l}d_k^T\Theta_{kl}d_l/\kappa",
 )
-NUMBERS = (INTRA_SIMILARITY, INTER_SIMILARITY, GAP, INTRA, INTER)
+NUMBERS = (INTRA_SIMILARITY, INTER_SIMILARITY, GAP, INTRA, INTER, INTRA_JACOBIAN, INTER_JACOBIAN)
 
 MATRIX = _similarity(
     "class_similarity",
@@ -63,17 +75,24 @@ MATRIX = _similarity(
     "Mean cosine of the gradients of samples of each two classes; within a class, of different samples.",
     symbol=r"\overline{\Theta(x,x')/\sqrt{\Theta(x,x)\Theta(x',x')}}",
 )
+JACOBIANS = _similarity(
+    "class_jacobian_similarity",
+    "similarity of Jacobians of classes",
+    "Mean cosine of the Jacobians of all logits of samples of each two classes; within a class, of different samples.",
+    symbol=r"\overline{\operatorname{tr}J J'^T/(\lVert J\rVert\lVert J'\rVert)}",
+)
 
 
 @quantity("local_elasticity", label="local elasticity", source="he2020")
 @dataclass(frozen=True)
 class LocalElasticity(Quantity):
-    r"""How much a step on a sample moves samples of its class, and of others, along their own residuals.
+    r"""How much a step on a sample moves samples of its class, and of others.
 
-    From the exact tangent kernel of $\langle d_y, z\rangle/\sqrt\kappa$ (`own_residual`) between a few samples of each
-    class, without pairs of a sample with itself; every class and every pair of classes counts alike. The elasticities
-    are the direct estimate of α and β of the locally elastic model, the similarities those of the cosines of gradients.
-    A network that tells no samples apart has similarities 1 and $-1/(K-1)$: readings of different classes point apart.
+    From exact tangent kernels between a few samples of each class, without pairs of a sample with itself; every class
+    and every pair of classes counts alike. The elasticities are the direct estimate of α and β of the locally elastic
+    model, from gradients of $\langle d_y, z\rangle/\sqrt\kappa$ (`own_residual`), and the similarities are cosines of
+    these. They know the labels: where a network tells no samples apart they are 1 and $-1/(K-1)$, not equal. The
+    similarities of Jacobians, of all logits together, do not know them: there they are 1 and 1.
 
     Attributes:
         samples_per_class: Samples of each class, the same at every moment; at least two.
@@ -95,23 +114,26 @@ class LocalElasticity(Quantity):
             sight: The network and the samples.
 
         Returns:
-            Similarities, their gap and elasticities, and the matrix of similarities between classes.
+            Similarities, their gap and elasticities, and both matrices of similarities between classes.
         """
         x, y = sight.take(sight.few_of_each(self.samples_per_class, "local elasticity"))
         try:
-            plain, cosines = self._between_classes(sight, x, y)
-            raw, similar = intra_inter(plain), intra_inter(cosines)
+            plain, cosines, jacobians = self._between_classes(sight, x, y)
+            raw, similar, alike = intra_inter(plain), intra_inter(cosines), intra_inter(jacobians)
         except UndefinedMetric as undefined:
             return Found(tuple((one, str(undefined)) for one in NUMBERS))
-        values = (similar.intra, similar.inter, similar.gap, raw.intra, raw.inter)
+        values = (similar.intra, similar.inter, similar.gap, raw.intra, raw.inter, alike.intra, alike.inter)
         numbers: tuple[Extra, ...] = tuple(zip(NUMBERS, values, strict=True))
-        return Found(numbers, ((MATRIX, cosines.cpu().numpy()),))
+        pictures = ((MATRIX, cosines.cpu().numpy()), (JACOBIANS, jacobians.cpu().numpy()))
+        return Found(numbers, pictures)
 
-    def _between_classes(self, sight: Sight, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Elasticity and similarity (k, k) of classes."""
+    def _between_classes(self, sight: Sight, x: Tensor, y: Tensor) -> list[Tensor]:
+        """Elasticity, similarity and similarity of Jacobians (k, k) of classes."""
         most = int((self.budget / 16) ** 0.5)  # in float64 half of the budget
         if len(y) > most:
             raise UndefinedMetric(f"a kernel of {len(y)} samples is over the budget, which is enough for {most}")
-        kernel = tangent_kernel(sight.network, x, y, read=own_residual, budget=self.budget)
-        k = sight.num_classes
-        return class_elasticity(kernel, y, k), class_elasticity(normalised_kernel(kernel), y, k)
+        along, whole = (
+            tangent_kernel(sight.network, x, y, read=read, budget=self.budget) for read in (own_residual, all_logits)
+        )
+        kernels = (along, normalised_kernel(along), normalised_kernel(whole))
+        return [class_elasticity(kernel, y, sight.num_classes) for kernel in kernels]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, grad, jacrev, vmap
 
 from collapselab.core.checks import described
 from collapselab.core.errors import InputError
@@ -62,7 +62,7 @@ class Linear:
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """Gradients of one number a sample by all trained parameters.
+    """Gradients of one number a sample, or of several side by side, by all trained parameters.
 
     Attributes:
         layers: Those of linear layers.
@@ -121,24 +121,27 @@ class Differentiation:
 
     Attributes:
         network: Inputs to logits.
-        read: Makes the number of logits and label.
+        read: Makes the number of logits and label, or several numbers (r,), whose gradients then stand side by side.
         linear: Linear layers whose gradients are outer products, by name.
         size: Bytes that the gradients of a sample take.
+        several: Whether what is read is several numbers.
     """
 
     network: nn.Module
     read: Read
     linear: Mapping[str, nn.Linear]
     size: int
+    several: bool
 
     @classmethod
-    def of(cls, network: nn.Module, one: Tensor, *, read: Read) -> "Differentiation":
+    def of(cls, network: nn.Module, one: Tensor, label: Tensor, *, read: Read) -> "Differentiation":
         """Look at a network by one sample.
 
         Args:
             network: Inputs to logits.
             one: Input (1, ...).
-            read: Makes the number of logits and label.
+            label: Its label ().
+            read: Makes the number, or numbers, of logits and label.
 
         Returns:
             How to differentiate it.
@@ -153,9 +156,12 @@ class Differentiation:
         linear = outer_products(network, one)
         inside = {id(p) for layer in linear.values() for p in layer.parameters()}
         rest = [p for p in network.parameters() if p.requires_grad and id(p) not in inside]
-        numbers = sum(layer.in_features + layer.out_features for layer in linear.values())
-        numbers += sum(p.numel() for p in rest)
-        return cls(network, read, linear, max(w.element_size() for w in weights.values()) * numbers)
+        with torch.no_grad():
+            told = read(network(one).squeeze(0), label)
+        numbers = sum(layer.out_features for layer in linear.values()) + sum(p.numel() for p in rest)
+        numbers = told.numel() * numbers + sum(layer.in_features for layer in linear.values())
+        size = max(w.element_size() for w in weights.values()) * numbers
+        return cls(network, read, linear, size, several=told.ndim > 0)
 
     def at(self, x: Tensor, y: Tensor) -> Gradients:
         """Gradients of samples, all at once.
@@ -175,8 +181,9 @@ class Differentiation:
             z = functional_call(self.network, (own, rest), (one[None],)).squeeze(0)
             return self.read(z, label), tap.inputs
 
+        by_parameters = (jacrev if self.several else grad)(number, argnums=(0, 1), has_aux=True)
         with _tapped(self.linear, tap), mapped(self.network):
-            each = vmap(grad(number, argnums=(0, 1), has_aux=True), in_dims=(None, None, 0, 0))
+            each = vmap(by_parameters, in_dims=(None, None, 0, 0))
             (found, passed), inputs = each(weights, shifts, x, y)
         layers = tuple(self._layer(name, inputs[name], passed[name]) for name in self.linear)
         return Gradients(layers, _flat(found, x, dtype=next(self.network.parameters()).dtype))

@@ -40,7 +40,7 @@ def tangent_kernel(
         other: Further inputs (m, ...); the same samples by default, each pair of tiles then being computed once.
         other_y: Their labels (m,).
         read: What is read off the logits: `single_logit`, `own_logit`, `own_residual`, or any function of the logits
-            (k,) and the label () of a sample.
+            (k,) and the label () of a sample. Of several numbers, as of `all_logits`, the kernels are added.
         budget: Bytes that the result and the gradients may take together.
 
     Returns:
@@ -57,7 +57,7 @@ def tangent_kernel(
     """
     mine = labelled(x, y, "y", read)
     theirs = None if other is None else labelled(other, other_y, "other_y", read)
-    how = Differentiation.of(network, x[:1], read=read)
+    how = Differentiation.of(network, mine[0][:1], mine[1][0], read=read)
     m = len(x) if other is None else len(other)
     dtype = next(network.parameters()).dtype
     left = checks.whole(budget, "budget", at_least=1) - len(x) * m * dtype.itemsize
@@ -90,7 +90,7 @@ def tangent_norms(
         InputError: As `tangent_kernel`.
     """
     mine = labelled(x, y, "y", read)
-    how = Differentiation.of(network, x[:1], read=read)
+    how = Differentiation.of(network, mine[0][:1], mine[1][0], read=read)
     size = max(1, checks.whole(budget, "budget", at_least=1) // (_HELD * how.size))
     return torch.cat([block.squared() for _, block in _blocks(how, mine, size=size)])
 

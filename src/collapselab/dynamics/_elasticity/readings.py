@@ -1,4 +1,4 @@
-"""What is read off the logits of a sample: the one number whose change is followed."""
+"""What is read off the logits of a sample: the number, or numbers, whose change is followed."""
 
 import math
 
@@ -24,6 +24,19 @@ def single_logit(z: Tensor, y: Tensor) -> Tensor:
     if z.numel() != 1:
         raise InputError(f"read must be a reading of several logits, got single_logit for a network with {z.numel()}")
     return z.reshape(())
+
+
+def all_logits(z: Tensor, y: Tensor) -> Tensor:
+    """All logits, whatever the label: the tangent kernel is then the trace of the K x K block of two samples.
+
+    Args:
+        z: Logits (k,) of a sample.
+        y: Its label (), which has no part in it.
+
+    Returns:
+        (k,).
+    """
+    return z.flatten()
 
 
 def own_logit(z: Tensor, y: Tensor) -> Tensor:
