@@ -159,6 +159,15 @@ def test_gradients_of_samples_are_those_of_autograd(batch_norm: bool) -> None:
     assert not sight.network.training
 
 
+def test_a_network_that_looks_at_the_batch_is_refused() -> None:
+    sight = a_sight(batch_norm=True)
+    sight.network.train()
+    with pytest.raises(
+        InputError, match="network must treat samples one by one, got batch normalisation in train mode"
+    ):
+        sample_gradient_moments(sight)
+
+
 def test_gradients_are_those_of_the_loss_of_the_training() -> None:
     """Of whatever is minimised, by the parameters that are trained."""
     plain = a_sight()

@@ -8,6 +8,7 @@ from torch.func import functional_call, grad, vmap
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
+from collapselab.dynamics._elasticity.doors import mapped, require_apart
 from collapselab.dynamics._noise.moments import MinibatchGradients, SampleGradients
 from collapselab.dynamics._spec import Sight
 from collapselab.dynamics._tangent import BUDGET, fixed, rows_at_once, trained
@@ -40,6 +41,7 @@ def loss_gradients(sight: Sight, groups: Tensor, *, budget: int = BUDGET) -> Ite
     Yields:
         (some, p) gradients in float64, parameters as `network.parameters()` orders them.
     """
+    require_apart(sight.network)
     losses = _Losses(sight)
     weights = {f"network.{name}": p for name, p in trained(sight.network).items()}
     rest = {f"network.{name}": p for name, p in fixed(sight.network).items()}
@@ -50,7 +52,8 @@ def loss_gradients(sight: Sight, groups: Tensor, *, budget: int = BUDGET) -> Ite
     gradients = vmap(grad(mean), in_dims=(None, 0, 0))
     for some in groups.split(rows_at_once(sight.network, held=4, budget=budget)):  # float32 parts, float64 whole
         x, y = sight.take(some.flatten())
-        found = gradients(weights, x.unflatten(0, some.shape), y.unflatten(0, some.shape))
+        with mapped(sight.network):
+            found = gradients(weights, x.unflatten(0, some.shape), y.unflatten(0, some.shape))
         yield torch.cat([found[name].flatten(1).double() for name in weights], 1)
 
 
@@ -65,7 +68,7 @@ def sample_gradient_moments(sight: Sight, *, budget: int = BUDGET) -> SampleGrad
         The moments.
 
     Raises:
-        InputError: If the network has no trained parameters.
+        InputError: If the network has no trained parameters, or looks at several samples at once.
 
     Example:
         >>> import torch
