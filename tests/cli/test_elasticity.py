@@ -16,6 +16,7 @@ from collapselab.cli import main
 from collapselab.core.errors import InputError
 from collapselab.experiments import REGISTRY, run_experiment
 from collapselab.experiments.config import config_of
+from collapselab.experiments.elastic import Samples, measured
 from collapselab.experiments.rebuilding import rebuilt
 from collapselab.records import RunFolder, read_elasticity
 from small_run import SMALL
@@ -313,3 +314,17 @@ def test_global_randomness_is_left_alone(run: Path) -> None:
     before = torch.get_rng_state()
     assert main(["elasticity", str(run), "--samples-per-class", "2"]) == 0
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_line_says_that_it_takes_long(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    asked = ["elasticity", f"{__name__}:network", str(data), "--samples-per-class", "2"]
+    assert main(asked) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("collapselab.cli.elasticity._MANY", 0)
+    assert main(asked) == 0
+    assert capsys.readouterr().err == "gradients of 6 samples by 101 parameters: this may take a while\n"
+
+
+def test_samples_that_make_too_large_a_kernel_are_refused() -> None:
+    with pytest.raises(InputError, match="samples_per_class must make at most 5 samples .* together, got 6"):
+        measured(network(), Samples(torch.ones(6, 6), torch.arange(6) % 2, torch.arange(6)), seed=0, budget=1000)
