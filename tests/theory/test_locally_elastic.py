@@ -442,6 +442,7 @@ def test_integrals_of_rates(profile: Any) -> None:
         (lambda: LocallyElastic(1, ALPHA, BETA), "num_classes must be an integer of at least 2, got 1"),
         (lambda: LocallyElastic(3, 1.0, BETA), "intra must be a profile such as PowerLaw, got 1.0"),  # pyright: ignore
         (lambda: LocallyElastic(3, ALPHA, BETA, moved_by="both"), "moved_by must be one of mean, self"),  # pyright: ignore
+        (lambda: LocallyElastic(3, ALPHA, BETA, constant(-1.0)), "noise must not be negative, got -1 at time 0"),
         (lambda: LocallyElastic(3, ALPHA, BETA, num_features=0), "num_features must be an integer of at least 1"),
         (lambda: LocallyElastic(3, ALPHA, BETA).begin(means(3, 2)), r"axes of sizes \(3, 3\), got shape \(3, 2\)"),
         (lambda: PowerLaw(math.nan, 1.0), "scale must be a finite number"),
@@ -456,6 +457,16 @@ def test_integrals_of_rates(profile: Any) -> None:
         (lambda: residual_projections(torch.ones(3, 2)), "as many logits as classes"),
         (lambda: separable(torch.ones(3, 2), torch.ones(3, 1)), "as many features, got 2 and 1"),
         (lambda: separable_pairs(torch.ones(3, 1, 2)), "two classes or more"),
+        (
+            lambda: separation(
+                LocallyElasticReference(3, ALPHA, BETA), 1.0, samples=2, trials=1, generator=generator()
+            ),
+            "dynamics must be LocallyElastic or LocallyElasticLogits, got LocallyElasticReference",
+        ),
+        (
+            lambda: LocallyElastic(3, ALPHA, BETA).sampled(1.0, means(3, 2), samples=2, generator=generator()),
+            r"means must end in axes of sizes \(3, 3\), got shape \(3, 2\)",
+        ),
         (lambda: binomial_interval(4, 3), "successes must be 3 at most, got 4"),
     ],
 )

@@ -21,6 +21,7 @@ from collapselab.theory import (
     constant,
     euler_maruyama_step,
     sample_updates,
+    separable_pairs,
     simulate,
 )
 from tolerances import ORDER, REFERENCE
@@ -231,6 +232,22 @@ def test_updates_move_every_sample_of_a_class_alike_without_noise() -> None:
     )
     with pytest.raises(InputError, match=r"start must have shape \(n, 3, 3\)"):
         sample_updates(model, start[0], 1.0, step=0.1, paths=2, generator=generator())
+
+
+def test_the_process_separates_classes_as_moving_means_do_and_unlike_samples_that_move_themselves() -> None:
+    """Samples of a class share what noise does to their mean, and amplified noise that all share separates nothing."""
+    still = constant(0.0)
+    model, alone = (LocallyElastic(3, constant(1.0), still, moved_by=who) for who in ("mean", "self"))
+    begun, t = torch.randn(3, 3, generator=generator(1), dtype=torch.float64), 12.0
+    h = sample_updates(model, begun.expand(20, 3, 3), t, step=0.05, paths=10, generator=generator(2))
+    assert float(separable_pairs(h).double().mean()) > 0.95
+    for one, separates in ((model, True), (alone, False)):
+        ends = [
+            simulate(one, one.begin(begun), (t,), step=0.05, paths=20, generator=generator(seed)).end["h"]
+            for seed in range(5)
+        ]
+        share = float(separable_pairs(torch.stack(ends)).double().mean())
+        assert share == 1 if separates else share < 0.2
 
 
 def test_updates_with_any_matrices() -> None:

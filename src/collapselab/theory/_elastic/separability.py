@@ -184,6 +184,9 @@ def separation(
     Returns:
         Which pairs of classes could be separated in each trial.
 
+    Raises:
+        InputError: If samples of the equation cannot be drawn exactly.
+
     Example:
         >>> from collapselab.theory import LocallyElastic, PowerLaw
         >>> model = LocallyElastic(3, PowerLaw(1.5, 0.5), PowerLaw(0.0, 0.0))
@@ -192,6 +195,8 @@ def separation(
         (1.0, [0.83, 1.0])
     """
     checks.whole(trials, "trials", at_least=1)
+    if not isinstance(dynamics, AbstractModal):
+        raise InputError(f"dynamics must be LocallyElastic or LocallyElasticLogits, got {type(dynamics).__name__}")
     starts = normal((trials, *dynamics.shape), generator)
     found = dynamics.sampled(t, starts, samples=samples, generator=generator, centred=True)
     return Separation(separable_pairs(found.h))

@@ -57,6 +57,7 @@ class UniformElasticity(AbstractLocallyElastic):
         for name in ("intra", "inter", "noise"):
             if not isinstance(getattr(self, name), AbstractProfile):
                 raise InputError(f"{name} must be a profile such as PowerLaw, got {getattr(self, name)!r}")
+        self.noise_root(0.0)
 
     @property
     def assumptions(self) -> tuple[str, ...]:
@@ -86,8 +87,14 @@ class UniformElasticity(AbstractLocallyElastic):
 
         Returns:
             A number.
+
+        Raises:
+            InputError: If the variance is negative.
         """
-        return torch.tensor(math.sqrt(self.noise.rate(t)), dtype=torch.float64)
+        variance = float(self.noise.rate(t))
+        if variance < 0:
+            raise InputError(f"noise must not be negative, got {variance:g} at time {t:g}")
+        return torch.tensor(math.sqrt(variance), dtype=torch.float64)
 
     def noise_integral(self, t: float) -> Tensor:
         """The integral of the covariance of the noise from 0.
