@@ -52,6 +52,11 @@ def smoothed_derivative(values: Tensor, *, window: int) -> Tensor:
 
     Raises:
         InputError: If the window is even or longer than the series.
+
+    Example:
+        >>> squares = torch.arange(5, dtype=torch.float64) ** 2
+        >>> smoothed_derivative(squares, window=3)[1:-1].tolist()
+        [2.0, 4.0, 6.0]
     """
     checks.whole(window, "window", at_least=3)
     if window % 2 == 0 or window > values.shape[-1]:
@@ -108,6 +113,11 @@ def tail_index_local(exponent: Tensor, *, last: int) -> Tensor:
     Raises:
         InputError: If there are not that many iterations after the first two.
         UndefinedMetric: If fewer than two iterations have a logarithm.
+
+    Example:
+        >>> power = 7 * torch.arange(100, dtype=torch.float64) ** 0.25
+        >>> round(float(tail_index_local(power, last=50)), 6)
+        0.75
     """
     values, mask, times = _logarithms(exponent, last)
     if not bool((mask.sum(-1) >= 2).all()):
