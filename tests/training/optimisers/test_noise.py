@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from collapselab.core.errors import InputError
+from collapselab.dynamics import svag_loss
 from collapselab.training import LOSSES, NETWORKS
 from collapselab.training.heads import Neck
 from collapselab.training.optimisers import SGD
@@ -75,6 +76,18 @@ def test_factor_one_is_sgd() -> None:
             optimiser.step(work, stepper)
         points.append(work.point)
     EXACT.check(*points)
+
+
+def test_svag_in_a_loop_of_ones_own() -> None:
+    """A step is one of SGD at rate eta / l on what `svag_loss` makes of the two losses, decay included."""
+    work, other = least_squares(*matrices(), start=START), least_squares(*matrices(), start=START)
+    work.rows = pair = (torch.tensor([0, 1]), torch.tensor([5, 6]))
+    optimiser = SVAG(learning_rate=0.1, factor=8, weight_decay=0.3)
+    optimiser.step(work, built(optimiser, work))
+    descent = torch.optim.SGD(other.parameters, lr=0.1 / 8, weight_decay=0.3)
+    svag_loss(*(other.losses(rows).mean() for rows in pair), factor=8).backward()
+    descent.step()
+    REFERENCE.check(work.point, other.point)
 
 
 def test_svag_reports_both_minibatches_and_leaves_the_rate() -> None:

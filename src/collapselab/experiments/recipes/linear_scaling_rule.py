@@ -68,7 +68,7 @@ _SCALE = 10.0
         over="scaling",
         log_x=True,
         half_width="half_width_at_end",
-        title="at the end: squared norm of the weights, and noise to signal",
+        title="squared norm of the weights, noise to signal",
         references=(Reference(value=1.0, label="noise = signal"),),
         powers={"noise_to_signal": -1.0},
         words={"scaling": "factor κ of learning rate and batch size"},
