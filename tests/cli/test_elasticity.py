@@ -326,5 +326,5 @@ def test_a_line_says_that_it_takes_long(data: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_samples_that_make_too_large_a_kernel_are_refused() -> None:
-    with pytest.raises(InputError, match="samples_per_class must make at most 5 samples .* together, got 6"):
+    with pytest.raises(InputError, match=r"samples_per_class must make at most 5 samples .* together, got 6"):
         measured(network(), Samples(torch.ones(6, 6), torch.arange(6) % 2, torch.arange(6)), seed=0, budget=1000)

@@ -128,6 +128,7 @@ def test_a_run_of_arms_has_a_curve_an_arm_and_the_matrices_of_a_few(tmp_path):
     section = drawn(moving(view))
     options = section.choices["moving-local-elasticity"].options
     assert list(options) == ["elasticity_intra", "elasticity_inter", "elasticity_gap"]
+    assert section.choices["moving-local-elasticity"].shown == "elasticity_intra"
     assert between(view) is None
     assert all(drawn(between(arm)).data["matrices"]["frames"] for arm in view.arms)
     page = Page(write_report([path]).read_text())

@@ -31,9 +31,9 @@ def moving(view: View) -> Section | None:
         options = _options(view, family)
         if options:
             slug = f"moving-{family.replace('_', '-')}"
-            choices[slug] = Choice(
-                "Number", {key: (name, panel) for key, (name, panel) in options.items()}, next(iter(options))
-            )
+            # Within classes first, wherever that is told: a family may begin with what others are told along.
+            shown = next((name for name in options if "intra" in name.split("_")), next(iter(options)))
+            choices[slug] = Choice("Number", options, shown)
             headings.append({"slug": slug, "title": title, "legends": _legends(view, family)})
     if not choices:
         return None
