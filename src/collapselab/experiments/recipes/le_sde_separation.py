@@ -73,7 +73,7 @@ class Case:
     source="zhang2021",
     claim=(
         "Of the locally elastic equation of features, samples of different classes become linearly separable with"
-        " probability 1 exactly where alpha - beta falls more slowly than K/(2t), be the smallest eigenvalue of the"
+        " probability 1 exactly where alpha - beta stays above c/t for a c > K/2, be the smallest eigenvalue of the"
         " elasticity zero or not, and never where samples move themselves in place of the class means."
     ),
     title="Phases of separability",
