@@ -11,21 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from collapselab.core import checks
-from collapselab.core.errors import InputError, UndefinedMetric
+from collapselab.core.errors import InputError
 from collapselab.core.random import generators
-from collapselab.dynamics import (
-    class_elasticity,
-    intra_inter,
-    normalised_kernel,
-    own_residual,
-    relative_similarity,
-    single_logit,
-    tangent_kernel,
-)
+from collapselab.dynamics import own_residual, single_logit, tangent_kernel
 from collapselab.experiments.rebuilding import rebuilt
+from collapselab.experiments.similarities import DECLARED, between_classes, similarities_of
 from collapselab.records import command_line, provenance
-from collapselab.records.elasticity import BetweenClasses, Elasticity
-from collapselab.records.numbers import declared
+from collapselab.records.elasticity import Elasticity
 
 # Samples of each class by default, as many as the quantity `local_elasticity` looks at.
 PER_CLASS = 10
@@ -35,42 +27,6 @@ BUDGET = 2**30
 
 Tell = Callable[[int, int], None]
 """Hears how many samples and how many parameters gradients are taken of."""
-
-_OF = {"family": "local_elasticity", "at_collapse": None}
-DECLARED = {
-    one.name: one
-    for one in (
-        declared(
-            "normalised_kernel",
-            "similarity of gradients",
-            "Mean cosine of the gradients of samples of each two classes; within a class, of different samples.",
-            symbol=r"\Theta(x,x')/\sqrt{\Theta(x,x)\Theta(x',x')}",
-            source="he2020",
-            lower=-1.0,
-            upper=1.0,
-            **_OF,
-        ),
-        declared(
-            "relative_similarity",
-            "relative similarity",
-            "How far a small step on a sample of the row's class moves one of the column's, relative to itself.",
-            symbol=r"|\Theta(x,x')|/\Theta(x,x)",
-            source="he2020",
-            **_OF,
-        ),
-        declared(
-            "elasticity",
-            "elasticity",
-            "How fast a unit step on a sample of the row's class moves one of the column's along its own residual.",
-            symbol=r"\Theta(x,x')",
-            source="zhang2021",
-            lower=None,
-            unit="1/time",
-            **_OF,
-        ),
-    )
-}
-"""The similarities of a record, in their order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +208,7 @@ def measured(
         tell(len(x), size)
     kernel = tangent_kernel(network, x, samples.y, read=read, budget=budget).cpu()
     labels, place = samples.y.cpu().unique(return_inverse=True)
-    matrices = _similarities(kernel)
+    matrices = similarities_of(kernel)
     record = Elasticity(
         num_parameters=size,
         num_classes=k,
@@ -260,7 +216,7 @@ def measured(
         counts=tuple(torch.bincount(place).tolist()),
         seed=seed,
         reading=reading,
-        similarities={name: _between(found, place, len(labels)) for name, found in matrices.items()},
+        similarities={name: between_classes(found, place, len(labels)) for name, found in matrices.items()},
         declarations=DECLARED,
         provenance=provenance(dtype="float64", device=str(x.device), seed=seed, command=command_line()),
         **where,
@@ -296,22 +252,3 @@ def _classes(logits: int, y: Tensor, num_classes: int | None) -> int:
     if logits > 1:
         checks.labels_in_range(y, logits, "y")
     return k
-
-
-def _similarities(kernel: Tensor) -> dict[str, Tensor | str]:
-    found: dict[str, Tensor | str] = {}
-    for name, formula in (("normalised_kernel", normalised_kernel), ("relative_similarity", relative_similarity)):
-        try:
-            found[name] = formula(kernel)
-        except UndefinedMetric as undefined:
-            found[name] = str(undefined)
-    return found | {"elasticity": kernel}
-
-
-def _between(found: Tensor | str, place: Tensor, k: int) -> BetweenClasses:
-    if isinstance(found, str):
-        return BetweenClasses(undefined=found)
-    matrix = class_elasticity(found, place, k)
-    means = intra_inter(matrix)
-    rows = tuple(tuple(row) for row in matrix.tolist())
-    return BetweenClasses(matrix=rows, intra=means.intra, inter=means.inter)

@@ -1,0 +1,81 @@
+"""Similarities of samples from their tangent kernel, and what becomes of them between classes."""
+
+from torch import Tensor
+
+from collapselab.core.errors import UndefinedMetric
+from collapselab.dynamics import class_elasticity, intra_inter, normalised_kernel, relative_similarity
+from collapselab.records.elasticity import BetweenClasses
+from collapselab.records.numbers import declared
+
+_OF = {"family": "local_elasticity", "at_collapse": None}
+DECLARED = {
+    one.name: one
+    for one in (
+        declared(
+            "normalised_kernel",
+            "similarity of gradients",
+            "Mean cosine of the gradients of samples of each two classes; within a class, of different samples.",
+            symbol=r"\Theta(x,x')/\sqrt{\Theta(x,x)\Theta(x',x')}",
+            source="he2020",
+            lower=-1.0,
+            upper=1.0,
+            **_OF,
+        ),
+        declared(
+            "relative_similarity",
+            "relative similarity",
+            "How far a small step on a sample of the row's class moves one of the column's, relative to itself.",
+            symbol=r"|\Theta(x,x')|/\Theta(x,x)",
+            source="he2020",
+            **_OF,
+        ),
+        declared(
+            "elasticity",
+            "elasticity",
+            "How fast a unit step on a sample of the row's class moves one of the column's along its own residual.",
+            symbol=r"\Theta(x,x')",
+            source="zhang2021",
+            lower=None,
+            unit="1/time",
+            **_OF,
+        ),
+    )
+}
+"""The similarities of a record, in their order."""
+
+
+def similarities_of(kernel: Tensor) -> dict[str, Tensor | str]:
+    """All similarities of some samples.
+
+    Args:
+        kernel: Their tangent kernel (n, n).
+
+    Returns:
+        Key of `DECLARED` to the similarity (n, n), or the reason why there is none.
+    """
+    found: dict[str, Tensor | str] = {}
+    for name, formula in (("normalised_kernel", normalised_kernel), ("relative_similarity", relative_similarity)):
+        try:
+            found[name] = formula(kernel)
+        except UndefinedMetric as undefined:
+            found[name] = str(undefined)
+    return found | {"elasticity": kernel}
+
+
+def between_classes(found: Tensor | str, place: Tensor, k: int) -> BetweenClasses:
+    """A similarity of samples averaged over pairs of classes.
+
+    Args:
+        found: The similarity (n, n), or the reason why there is none.
+        place: Labels (n,) from 0 to k - 1, at least two of each.
+        k: Classes.
+
+    Returns:
+        The part of the record.
+    """
+    if isinstance(found, str):
+        return BetweenClasses(undefined=found)
+    matrix = class_elasticity(found, place, k)
+    means = intra_inter(matrix)
+    rows = tuple(tuple(row) for row in matrix.tolist())
+    return BetweenClasses(matrix=rows, intra=means.intra, inter=means.inter)
