@@ -16,7 +16,9 @@ from collapselab.records.store import RunFolder
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-GUIDES = {"README.md": README} | {name: ROOT / "docs" / name for name in ("training.md", "theory.md", "extending.md")}
+GUIDES = {"README.md": README} | {
+    name: ROOT / "docs" / name for name in ("training.md", "theory.md", "dynamics.md", "extending.md")
+}
 TRAINING = re.compile(r"collapselab (run|train|sweep) ")
 
 
@@ -55,7 +57,7 @@ def test_the_examples_run(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "features.html").stat().st_size > 100_000
 
 
-@pytest.mark.parametrize("name", ["README.md", "training.md", "theory.md"])
+@pytest.mark.parametrize("name", ["README.md", "training.md", "theory.md", "dynamics.md"])
 def test_every_long_command_is_understood(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     long = [line for line in commands(GUIDES[name]) if TRAINING.match(line)]
@@ -80,7 +82,7 @@ def test_guides_link_to_pages_that_exist():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["training.md", "theory.md", "extending.md"])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_examples_of_a_guide_run(name, tmp_path):
     pytest.importorskip("sklearn")
     # In a process of its own: what it declares would stand in the registries of all other tests.
