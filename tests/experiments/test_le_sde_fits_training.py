@@ -12,12 +12,13 @@ from collapselab.core.errors import InputError
 from collapselab.core.random import generators
 from collapselab.experiments import run_experiment
 from collapselab.experiments.events import Event, Observed, SafePoint, Snapshot
-from collapselab.experiments.fitted_elasticity import MOMENT, WHOLE, of_moments, of_whole, whole
+from collapselab.experiments.fitted_elasticity import of_moments, of_whole, whole
+from collapselab.experiments.fitted_numbers import MOMENT, WHOLE
 from collapselab.experiments.probe import Probe
 from collapselab.experiments.recipes.le_sde_fits_training import LeSdeFitsTraining
 from collapselab.records import RunFolder
 from collapselab.records.schema import Observation
-from collapselab.theory.elastic_fit import ClassSums
+from collapselab.theory.elastic_fit import ClassSums, elasticity, identity_exponents
 from experiments.made_rows import made_row
 from tolerances import EXACT, IDENTITY
 
@@ -140,9 +141,27 @@ def test_intervals_hold_the_value_and_have_the_spread_of_the_draws(generator: to
         )
 
 
+def test_numbers_of_moments(generator: torch.Generator) -> None:
+    """The rates that the theory gives, with the spread of those of the draws."""
+    logits = torch.randn(200, 6, 1, 3, generator=generator).cumsum(0)
+    sums = ClassSums.of(logits, torch.randint(3, (200, 6, 1), generator=generator), num_classes=3)
+    found = of_moments(sums, [0, 70, 200], window=21, draws=30, generator=generators(0, "again")[0])
+    rates = elasticity(identity_exponents(sums.means()), window=21)
+    again = elasticity(identity_exponents(sums.means(sums.again(30, generators(0, "again")[0]))), window=21)
+    for moment, at, row in zip((0, 70, 200), (0, 70, 199), found, strict=True):
+        values = {entry.name: value for entry, value in row}
+        assert values["iteration"] == moment
+        for name, rate, drawn in zip(("elasticity_intra", "elasticity_inter"), rates, again, strict=True):
+            low, middle, high = drawn[:, at].quantile(torch.tensor([0.025, 0.5, 0.975]).double())
+            IDENTITY.check(values[name], rate[at])
+            IDENTITY.floor(1).check(values[f"{name}_low"], rate[at] + low - middle)
+            IDENTITY.floor(1).check(values[f"{name}_high"], rate[at] + high - middle)
+
+
 def test_what_has_no_value_says_why() -> None:
-    means = torch.ones(200, 3, 3, dtype=torch.float64)
-    (row,) = of_moments(means, [200], window=21)
+    labels = (torch.arange(200)[:, None, None] + torch.arange(3)[:, None]) % 3
+    sums = ClassSums.of(torch.ones(200, 3, 1, 3), labels, num_classes=3)
+    (row,) = of_moments(sums, [200], window=21, draws=2, generator=generators(0, "again")[0])
     assert row[0][1] == 200
     assert {str(value) for _, value in row[1:]} == {
         "a mode of the class means vanishes at an iteration, so that its growth has no logarithm"

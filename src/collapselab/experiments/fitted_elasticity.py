@@ -1,8 +1,7 @@
 """Local elasticity fitted to a training, in numbers: what a row says of a moment, and the last row of the whole."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,8 +9,9 @@ from torch import Tensor
 
 from collapselab.core.errors import UndefinedMetric
 from collapselab.dynamics import Found
-from collapselab.experiments.extra import Extra, declared, with_found
-from collapselab.records.schema import Declaration, Measurements, Observation, PerClass
+from collapselab.experiments.extra import Extra, with_found
+from collapselab.experiments.fitted_numbers import INTER, INTRA, ITERATION, MEANS, MOMENT, WHOLE
+from collapselab.records.schema import Declaration, Measurements, PerClass
 from collapselab.theory.elastic_fit import (
     ClassSums,
     elasticity,
@@ -35,118 +35,6 @@ _AT_ONCE = 25
 # Parts of the iterations: the end that predictions and the published index are judged by, the beginning that a straight
 # line is fitted to, and the part that the local index is of.
 _TAIL, _SEEN, _LOCAL = 10, 10, 2
-
-_number = partial(declared, source="zhang2021", family="local_elasticity", at_collapse=None, lower=None)
-_rate = partial(_number, unit="1/time")
-
-ITERATION = _number("iteration", "iteration", "Iterations done.", symbol="t")
-INTRA = _rate(
-    "elasticity_intra",
-    "within a class",
-    "How an update moves its own class, fitted to class means over trials (I-model).",
-    symbol=r"\hat\alpha",
-)
-INTER = _rate(
-    "elasticity_inter",
-    "between classes",
-    "How an update moves the other classes, fitted to class means over trials (I-model).",
-    symbol=r"\hat\beta",
-)
-MOMENT: tuple[Declaration, ...] = (
-    INTRA,
-    INTER,
-    _number("growth_intra", "A", "Integral of the elasticity within a class (I-model).", symbol=r"\hat A"),
-    _number("growth_inter", "B", "Integral of the elasticity between classes (I-model).", symbol=r"\hat B"),
-    _rate(
-        "elasticity_intra_logits",
-        "within a class, L-model",
-        "How an update moves its own class along residuals.",
-        symbol=r"\hat\alpha_L",
-    ),
-    _rate(
-        "elasticity_inter_logits",
-        "between classes, L-model",
-        "How an update moves the other classes along residuals.",
-        symbol=r"\hat\beta_L",
-    ),
-    _number("growth_intra_logits", "A, L-model", "Integral of the elasticity within a class.", symbol=r"\hat A_L"),
-    _number("growth_inter_logits", "B, L-model", "Integral of the elasticity between classes.", symbol=r"\hat B_L"),
-)
-"""Numbers of a moment, in the order of `courses`."""
-
-ABOVE, TAIL, LOCAL, GAIN = "share_intra_above_inter", "tail_index", "tail_index_local", "l_model_gain"
-
-WHOLE: tuple[Declaration, ...] = (
-    _number(ABOVE, "share of time with α > β", "Part of the iterations with α above β (I-model).", symbol="p"),
-    _number(TAIL, "tail index", "Published tail index of A, which is taken from norms (I-model).", symbol=r"\hat r"),
-    _number(
-        "tail_index_entries",
-        "tail index from entries",
-        "Published tail index of A, which is taken from ratios of entries as published (I-model).",
-        symbol=r"\hat r_e",
-    ),
-    _number(LOCAL, "local tail index", "One minus the slope of log A along log t (I-model).", symbol=r"\hat r_l"),
-    _number("l_model_error", "error of the L-model", "Of the L-model at the end, within the sample.", symbol="e_L"),
-    _number("l_model_cosine", "cosine of the L-model", "Of the L-model at the end, within the sample.", symbol="c_L"),
-    _number("i_model_error", "error of the I-model", "Of the I-model at the end, within the sample.", symbol="e_I"),
-    _number("frozen_error", "error of frozen means", "Of class means that stay as they began.", symbol="e_0"),
-    _number("straight_error", "error of a straight line", "Of class means that go on as they began.", symbol="e_1"),
-    _number(
-        GAIN,
-        "gain of the L-model",
-        "Error of the better of frozen means and a straight line, less that of the L-model.",
-        symbol=r"\min(e_0,e_1)-e_L",
-    ),
-)
-"""Numbers of a whole training, in the order of `whole`; the ends of their intervals are ``_low`` and ``_high``."""
-
-MEANS = _number("class_means", "mean logits", "Mean logits over trials, a class a row.", symbol=r"\bar X_k")
-
-
-class Range(NamedTuple):
-    """A number with its interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, row: Observation, name: str) -> "Range":
-        """What a row says of a number of a whole training.
-
-        Args:
-            row: The last row of an arm.
-            name: Its key.
-
-        Returns:
-            The range.
-        """
-        return cls(*(row.result[f"{name}{side}"] for side in ("", "_low", "_high")))
-
-    def above(self, bound: float) -> int:
-        """Whether it lies above a number.
-
-        Args:
-            bound: The number.
-
-        Returns:
-            1 if all of it does, -1 if none of it does, 0 if neither.
-        """
-        return 1 if self.low > bound else -1 if self.high <= bound else 0
-
-    def below(self, bound: float) -> int:
-        """Whether it lies below a number.
-
-        Args:
-            bound: The number.
-
-        Returns:
-            1 if all of it does, -1 if none of it does, 0 if neither.
-        """
-        return 1 if self.high < bound else -1 if self.low >= bound else 0
-
-    def __str__(self) -> str:
-        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
 def courses(means: Tensor, *, window: int) -> Tensor:
@@ -208,25 +96,51 @@ def _fits(means: Tensor, *, window: int) -> list[Tensor]:
     return [ours.error, ours.cosine, identity.error, frozen.error, straight.error, gain]
 
 
-def of_moments(means: Tensor, moments: list[int], *, window: int) -> list[list[Extra]]:
-    """Numbers of some moments.
+def of_moments(
+    sums: ClassSums, moments: list[int], *, window: int, draws: int, generator: torch.Generator
+) -> list[list[Extra]]:
+    """Numbers of some moments; elasticity of the I-model with intervals as those of `of_whole`.
 
     Args:
-        means: Class means of logits (t, k, k).
-        moments: Iterations done, at most t; where all are done, what the last saw before its update.
+        sums: What the trials saw.
+        moments: Iterations done, at most all; where all are done, what the last saw before its update.
         window: Iterations that a derivative is taken over.
+        draws: How often the trials are drawn again.
+        generator: What the draws come from.
 
     Returns:
         One list a moment.
     """
-    at = torch.tensor(moments).clamp(max=len(means) - 1)
-    found = _or_reason(lambda: courses(means, window=window)[:, at].T.tolist())
-    rows: list[list[float] | list[str]] = (
-        [[found] * len(MOMENT)] * len(moments) if isinstance(found, str) else found
-    )  # fmt: skip
+    means = sums.means()
+    at, again = torch.tensor(moments).clamp(max=len(means) - 1), sums.again(draws, generator).split(_AT_ONCE)
+
+    def found() -> list[list[float]]:
+        here = courses(means, window=window)[:, at]
+        there = torch.cat([_rates(sums.means(some), window=window)[..., at] for some in again])
+        return torch.cat([here, _reach(here[:2], there).flatten(0, 1)]).T.tolist()
+
+    values = _or_reason(found)
+    entries = (*MOMENT, *(_end(entry, word) for word in ("low", "high") for entry in (INTRA, INTER)))
+    rows = [[values] * len(entries)] * len(moments) if isinstance(values, str) else values
     return [
-        [(ITERATION, float(moment)), *zip(MOMENT, row, strict=True)] for moment, row in zip(moments, rows, strict=True)
-    ]
+        [(ITERATION, float(moment)), *zip(entries, row, strict=True)]
+        for moment, row in zip(moments, rows, strict=True)
+    ]  # fmt: skip
+
+
+def _rates(means: Tensor, *, window: int) -> Tensor:
+    """Elasticity of the I-model (b, 2, t)."""
+    return torch.stack(elasticity(identity_exponents(means), window=window), dim=-2)
+
+
+def _reach(here: Tensor, there: Tensor) -> Tensor:
+    """Low and high ends (2, ...) of intervals: as far from the value as the middle 95 % of draws from their median."""
+    low, middle, high = there.quantile(torch.tensor([0.025, 0.5, 0.975]).double(), dim=0)
+    return torch.stack([here + low - middle, here + high - middle])
+
+
+def _end(entry: Declaration, word: str) -> Declaration:
+    return entry.model_copy(update={"name": f"{entry.name}_{word}", "label": f"{entry.label}, {word} end"})
 
 
 def of_whole(sums: ClassSums, *, window: int, draws: int, generator: torch.Generator) -> list[Extra]:
@@ -250,15 +164,14 @@ def of_whole(sums: ClassSums, *, window: int, draws: int, generator: torch.Gener
     def found() -> list[list[float]]:
         here = whole(sums.means(), window=window)
         there = torch.cat([whole(sums.means(some), window=window) for some in again])
-        low, middle, high = there.quantile(torch.tensor([0.025, 0.5, 0.975]).double(), dim=0)
-        return torch.stack([here, here + low - middle, here + high - middle], dim=1).tolist()
+        return torch.cat([here[None], _reach(here, there)]).T.tolist()
 
     values = _or_reason(found)
     numbers: list[Extra] = []
     for at, entry in enumerate(WHOLE):
-        for side, (end, words) in enumerate((("", ""), ("_low", ", low end"), ("_high", ", high end"))):
-            named = entry.model_copy(update={"name": entry.name + end, "label": entry.label + words})
-            numbers.append((named, values if isinstance(values, str) else values[at][side]))
+        named = (entry, _end(entry, "low"), _end(entry, "high"))
+        three = [values] * 3 if isinstance(values, str) else values[at]
+        numbers += zip(named, three, strict=True)
     return numbers
 
 

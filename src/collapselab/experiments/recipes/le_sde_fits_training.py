@@ -16,21 +16,8 @@ from collapselab.experiments._spec import experiment
 from collapselab.experiments.assembly import data_of
 from collapselab.experiments.events import EpochDone, Event, Observed, Planned, SafePoint, Snapshot
 from collapselab.experiments.extra import matrices_of
-from collapselab.experiments.fitted_elasticity import (
-    ABOVE,
-    GAIN,
-    INTER,
-    INTRA,
-    ITERATION,
-    LOCAL,
-    TAIL,
-    WHOLE,
-    Range,
-    of_moments,
-    of_whole,
-    with_means,
-    with_picture,
-)
+from collapselab.experiments.fitted_elasticity import of_moments, of_whole, with_means, with_picture
+from collapselab.experiments.fitted_numbers import ABOVE, GAIN, INTER, INTRA, ITERATION, LOCAL, TAIL, WHOLE, Range
 from collapselab.experiments.followed import Followed
 from collapselab.experiments.probe import Probe
 from collapselab.experiments.solving import Look, picture_of, row_of
@@ -185,9 +172,10 @@ class LeSdeFitsTraining:
     def _rows(self, course: Followed, moments: list[int], data: Splits, name: str) -> Iterator[Event]:
         """What is said of an arm, once all of it is known."""
         sums = ClassSums.of(course.logits, course.labels, num_classes=data.num_classes)
-        means, (draw,) = sums.means(), generators(self.seed, "trials again")
-        extras = of_moments(means, moments, window=self.window)
-        extras[-1] += of_whole(sums, window=self.window, draws=self.draws, generator=draw)
+        means, given = sums.means(), {"window": self.window, "draws": self.draws}
+        one, other = generators(self.seed, "trials again", "trials again for the whole")
+        extras = of_moments(sums, moments, generator=one, **given)
+        extras[-1] += of_whole(sums, generator=other, **given)
         for moment, logits, extra in zip(moments, course.looks, extras, strict=True):
             look = _look(moment, logits, data.test.y.cpu(), extra)
             row, now = row_of(look, arm=name, metrics=METRICS), means[min(moment, len(means) - 1)]
