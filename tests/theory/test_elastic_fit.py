@@ -200,6 +200,17 @@ def test_closed_forms_solve_the_equation(generator: torch.Generator) -> None:
             IDENTITY.floor(1).check(found[at].flatten(), propagator @ start.flatten())
 
 
+def test_noise_alone_does_not_grow(generator: torch.Generator) -> None:
+    """Why norms are averaged at the start: twenty averaged means would have less noise, and A would begin at 4.5."""
+    noise = torch.randn(2000, K, K, generator=generator, dtype=torch.float64)
+    for estimate in (identity_exponents, residual_exponents):
+        found = estimate(noise, baseline=20).intra[100:]
+        assert abs(float(found.median())) < 1
+    quiet = noise.clone()
+    quiet[0] = noise[:20].mean(0)
+    assert float(identity_exponents(quiet, baseline=1).intra[100:].median()) > 3
+
+
 @pytest.mark.parametrize("window", [3, 7, 19])
 def test_derivative(window: int, generator: torch.Generator) -> None:
     values = torch.randn(2, 3, 19, generator=generator, dtype=torch.float64)
