@@ -16,9 +16,8 @@ from collapselab.records.store import RunFolder
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-GUIDES = {"README.md": README} | {
-    name: ROOT / "docs" / name for name in ("training.md", "theory.md", "dynamics.md", "extending.md")
-}
+NAMES = ("training.md", "theory.md", "dynamics.md", "extending.md")
+GUIDES = {"README.md": README} | {name: ROOT / "docs" / name for name in NAMES}
 TRAINING = re.compile(r"collapselab (run|train|sweep) ")
 
 
