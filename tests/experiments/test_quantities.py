@@ -69,7 +69,7 @@ def test_what_is_measured_changes_nothing_of_the_training(name: str, tmp_path: P
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("logit_sice",), r"quantities: no quantity is called 'logit_sice'; did you mean 'logit_size'\?"),
+        (("logit_sice",), "quantities: no quantity is called 'logit_sice'; did you mean 'logit_size'"),
         (("logit_size", "logit_size"), "quantities must name each quantity once, got 'logit_size' twice"),
         ("logit_size", "quantities must be a list of names of quantities, got 'logit_size'"),
         ((3,), r"quantities must be a list of names of quantities, got \(3,\)"),
