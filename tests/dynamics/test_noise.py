@@ -321,13 +321,31 @@ def test_quantity() -> None:
         "gradient_noise_trace": noise,
         "noise_to_signal": ratio,
         "largest_scaling_factor": 2 * (1 + ratio),
-        "critical_batch_size": 3 * ratio,
+        "critical_batch_size": moments.variance * 12 / (moments.squared_mean * 11 + moments.variance),
         "squared_parameter_norm": float(sum(p.detach().square().sum() for p in sight.network.parameters())),
     }
     assert list(found) == list(wanted)
     IDENTITY.check(list(found.values()), list(wanted.values()))
     wider = numbers(sight, batch_size=6, closeness=2.0)
     IDENTITY.check(wider["largest_scaling_factor"], 4 * (1 + moments.variance / 6 * 6 / 11 / moments.squared_mean))
+
+
+def test_critical_batch_size_is_where_noise_and_signal_are_alike() -> None:
+    """Of different samples, too; and the whole set, which has no noise, tells nothing of it."""
+    variance, signal, n = 7.0, 2.0, 50
+    for batch_size in (1, 10, 49):
+        ratio = noise_without_replacement(variance, batch_size, num_samples=n) / signal
+        found = critical_batch_size(batch_size, ratio, num_samples=n)
+        IDENTITY.check(variance / found * (n - found) / (n - 1), signal)
+    assert critical_batch_size(5, 0.0, num_samples=n) == 0.0
+    with pytest.raises(UndefinedMetric, match="a minibatch of all samples has no noise"):
+        critical_batch_size(n, 0.0, num_samples=n)
+    whole = numbers(a_sight(batch_size=12))
+    assert whole["noise_to_signal"] == 0.0
+    assert (
+        whole["critical_batch_size"]
+        == "a minibatch of all samples has no noise, and does not tell that of smaller ones"
+    )
 
 
 def test_quantity_estimated() -> None:
@@ -376,6 +394,15 @@ def test_quantity_without_a_value() -> None:
         (lambda: svag_coefficients(0), "factor must be an integer of at least 1, got 0"),
         (lambda: least_noise_to_signal(1.0), "closeness must be a finite number above 1, got 1.0"),
         (lambda: GradientNoise(minibatches=2), "minibatches must be an integer of at least 3, got 2"),
+        (lambda: SampleGradients.merged([torch.zeros(0, 2)]), "gradients must have at least one row"),
+        (lambda: SampleGradients.merged([torch.tensor([[math.nan]])]), "gradients must be finite, got nan"),
+        (lambda: noise_to_signal(1.0, math.nan), "signal must be a finite number, got nan"),
+        (lambda: noise_to_signal(-1.0, 1.0), "noise must be a finite number of at least 0, got -1.0"),
+        (lambda: noise_with_replacement(math.nan, 2), "variance must be a finite number of at least 0, got nan"),
+        (lambda: noise_without_replacement(-1.0, 2, num_samples=4), "variance must be a finite number of at least 0"),
+        (lambda: noisy_weights(torch.tensor([1, 2]), batch_size=2), "noise must be a vector of floating-point numbers"),
+        (lambda: noisy_weights(torch.ones(2, 2), batch_size=2), r"vector .*, got Tensor of shape \(2, 2\)"),
+        (lambda: critical_batch_size(5, 1.0, num_samples=4), "batch_size must be at most 4, the number of samples"),
         (lambda: GradientNoise(batch_size=0), "batch_size must be an integer of at least 1, got 0"),
     ],
 )
@@ -387,6 +414,8 @@ def test_bad_input(call: Any, message: str) -> None:
 def test_without_a_value() -> None:
     with pytest.raises(UndefinedMetric, match="mean gradient is zero"):
         noise_to_signal(1.0, 0.0)
+    with pytest.raises(UndefinedMetric, match="the signal, 1e-320, is too small"):
+        noise_to_signal(1.0, 1e-320)
     with pytest.raises(UndefinedMetric, match="is negative: take more minibatches"):
         noise_to_signal(1.0, -0.1)
     with pytest.raises(UndefinedMetric, match="neither signal nor noise"):

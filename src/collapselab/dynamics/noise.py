@@ -101,7 +101,7 @@ CRITICAL = _declared(
     "critical_batch_size",
     "critical batch size",
     "Batch size at which the noise of a minibatch is as large as the signal.",
-    symbol=r"B^*=B\,N/G",
+    symbol=r"B^*",
 )
 SIZE = _declared(
     "squared_parameter_norm",
@@ -159,11 +159,11 @@ class GradientNoise(Quantity):
     def _exact(self, sight: Sight, batch_size: int) -> Iterator[Extra]:
         moments = sample_gradient_moments(sight)
         noise = noise_without_replacement(moments.variance, batch_size, num_samples=moments.num_samples)
-        return self._numbers(moments.squared_mean, noise, batch_size)
+        return self._numbers(moments.squared_mean, noise, batch_size, moments.num_samples)
 
     def _estimated(self, sight: Sight, batch_size: int) -> Iterator[Extra]:
         moments = minibatch_gradient_moments(sight, batch_size=batch_size, minibatches=self.minibatches or 0)
-        yield from self._numbers(unbiased_signal(moments), unbiased_noise(moments), batch_size)
+        yield from self._numbers(unbiased_signal(moments), unbiased_noise(moments), batch_size, len(sight.y))
         try:
             low, high = noise_to_signal_interval(moments)
         except UndefinedMetric as undefined:
@@ -172,7 +172,7 @@ class GradientNoise(Quantity):
         for entry, end in ((RATIO_LOW, low), (RATIO_HIGH, high)):
             yield entry, "the minibatches do not show that there is a signal" if end == math.inf else end
 
-    def _numbers(self, signal: float, noise: float, batch_size: int) -> Iterator[Extra]:
+    def _numbers(self, signal: float, noise: float, batch_size: int, num_samples: int) -> Iterator[Extra]:
         """The numbers that both ways give, in the order of `_NUMBERS`."""
         try:
             ratio = noise_to_signal(noise, signal)
@@ -183,7 +183,10 @@ class GradientNoise(Quantity):
             return
         yield from ((SIGNAL, signal), (NOISE, noise), (RATIO, ratio))
         yield SCALING, largest_scaling(ratio, closeness=self.closeness)
-        yield CRITICAL, critical_batch_size(batch_size, ratio)
+        try:
+            yield CRITICAL, critical_batch_size(batch_size, ratio, num_samples=num_samples)
+        except UndefinedMetric as undefined:
+            yield CRITICAL, str(undefined)
 
 
 _NUMBERS = (SIGNAL, NOISE, RATIO, SCALING, CRITICAL)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from collapselab.core import checks
-from collapselab.core.errors import UndefinedMetric
+from collapselab.core.errors import InputError, UndefinedMetric
 
 Number = TypeVar("Number", float, Tensor)
 
@@ -82,11 +82,16 @@ def noisy_weights(noise: Tensor, *, batch_size: int) -> Tensor:
     Returns:
         (n,) weights of mean 1.
 
+    Raises:
+        InputError: If the noise is no vector of floating-point numbers.
+
     Example:
         >>> import torch
         >>> noisy_weights(torch.tensor([0.5, -0.5]), batch_size=2).tolist()
         [1.5, 0.5]
     """
+    if not isinstance(noise, Tensor) or noise.ndim != 1 or not noise.is_floating_point():
+        raise InputError(f"noise must be a vector of floating-point numbers, got {checks.described(noise)}")
     scale = math.sqrt(len(noise) / checks.whole(batch_size, "batch_size", at_least=1))
     return 1 + scale * (noise - noise.mean())
 
@@ -198,21 +203,37 @@ def largest_scaling(ratio: float, *, closeness: float) -> float:
     return checks.real(closeness, "closeness", above=1) ** 2 * (1 + checks.real(ratio, "ratio", at_least=0))
 
 
-def critical_batch_size(batch_size: int, ratio: float) -> float:
+def critical_batch_size(batch_size: int, ratio: float, *, num_samples: int | None = None) -> float:
     r"""Batch size at which signal and noise are alike, $B^* = B\,N/G$: about where linear scaling ends.
+
+    That is for samples drawn with replacement. Of B different samples out of n the noise falls as
+    $\frac{n-B}{B}$, and is like the signal at $B^* = \frac{n\,B\,N/G}{n - B + B\,N/G}$, below n.
 
     Args:
         batch_size: B, at which the ratio was measured.
         ratio: N/G.
+        num_samples: n, where a minibatch holds different samples; None where they are drawn with replacement.
 
     Returns:
         B*.
 
+    Raises:
+        InputError: If there are fewer samples than the minibatch has.
+        UndefinedMetric: If the minibatch is the whole set: having no noise, it does not tell that of smaller ones.
+
     Example:
-        >>> critical_batch_size(16, 3.0)
-        48.0
+        >>> critical_batch_size(16, 3.0), critical_batch_size(16, 3.0, num_samples=64)
+        (48.0, 32.0)
     """
-    return checks.whole(batch_size, "batch_size", at_least=1) * checks.real(ratio, "ratio", at_least=0)
+    size = checks.whole(batch_size, "batch_size", at_least=1)
+    alike = size * checks.real(ratio, "ratio", at_least=0)
+    if num_samples is None:
+        return alike
+    if size > checks.whole(num_samples, "num_samples", at_least=1):
+        raise InputError(f"batch_size must be at most {num_samples}, the number of samples, got {size}")
+    if size == num_samples:
+        raise UndefinedMetric("a minibatch of all samples has no noise, and does not tell that of smaller ones")
+    return num_samples * alike / (num_samples - size + alike)
 
 
 def _inverse(factor: int | None) -> float:

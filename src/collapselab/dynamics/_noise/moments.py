@@ -57,11 +57,11 @@ class SampleGradients:
             The moments, accumulated in float64.
 
         Raises:
-            InputError: If there are none.
+            InputError: If there are none, or they are not finite.
         """
         n, mean, scatter = 0, torch.zeros((), dtype=torch.float64), 0.0
         for block in blocks:
-            own, m = block.double(), len(block)
+            own, m = checks.matrix(block, "gradients", axes="(samples, parameters)").double(), len(block)
             centre = own.mean(0)
             away = centre - mean.to(centre.device)
             scatter += float((own - centre).square().sum() + away.square().sum() * n * m / (n + m))
@@ -153,9 +153,12 @@ def noise_to_signal(noise: float, signal: float) -> float:
         Non-negative number.
 
     Raises:
-        UndefinedMetric: If the signal is not positive.
+        UndefinedMetric: If the signal is not positive, or so small that the ratio is no number of float64.
     """
+    noise, signal = checks.real(noise, "noise", at_least=0), checks.real(signal, "signal")
     if signal > 0:
+        if noise / signal == math.inf:
+            raise UndefinedMetric(f"the signal, {signal:.3g}, is too small to compare the noise with")
         return noise / signal
     if signal == 0:
         raise UndefinedMetric("the mean gradient is zero: there is no signal to compare the noise with")
@@ -213,7 +216,7 @@ def noise_with_replacement(variance: float, batch_size: int) -> float:
     Returns:
         Non-negative number.
     """
-    return variance / checks.whole(batch_size, "batch_size", at_least=1)
+    return checks.real(variance, "variance", at_least=0) / checks.whole(batch_size, "batch_size", at_least=1)
 
 
 def noise_without_replacement(variance: float, batch_size: int, *, num_samples: int) -> float:
@@ -236,7 +239,7 @@ def noise_without_replacement(variance: float, batch_size: int, *, num_samples: 
         >>> noise_without_replacement(8.0, 2, num_samples=5), noise_without_replacement(8.0, 5, num_samples=5)
         (3.0, 0.0)
     """
-    n = checks.whole(num_samples, "num_samples", at_least=1)
+    n, variance = checks.whole(num_samples, "num_samples", at_least=1), checks.real(variance, "variance", at_least=0)
     if checks.whole(batch_size, "batch_size", at_least=1) > n:
         raise InputError(f"batch_size must be at most {n}, the number of samples, got {batch_size}")
     return 0.0 if n == batch_size else variance / batch_size * (n - batch_size) / (n - 1)
