@@ -1,5 +1,7 @@
 """Which networks are homogeneous, of which order, and why others are not."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -113,6 +115,32 @@ def test_logits_that_do_not_grow_or_are_zero() -> None:
     dead[0].weight.data.zero_()
     with pytest.raises(UndefinedMetric, match="the logits are all 0"):
         order_of_homogeneity(dead, inputs(4))
+
+
+class Far(nn.Module):
+    """Itself up to 1, and infinite beyond: what only the moved parameters reach."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.where(z.abs() > 1, z / 0.0, z)
+
+
+def test_logits_that_are_no_numbers_at_the_moved_parameters_are_noticed() -> None:
+    """Alone of all deviations NaN is not larger than the others."""
+    network = nn.Sequential(linear(4, 2), Far())
+    network[0].weight.data = torch.tensor([[1e-3, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    found = homogeneity_of(network, torch.eye(4)[:3])
+    assert found.order == 1
+    assert found.residual == math.inf
+    assert not found.holds
+
+
+def test_a_network_that_the_movement_silences_is_judged_where_it_is() -> None:
+    network = nn.Sequential(linear(1, 1), nn.ReLU(), linear(1, 2))
+    for parameter in network.parameters():
+        parameter.data.fill_(0.1)
+    generator = torch.Generator().manual_seed(0)
+    found = [homogeneity_of(network, torch.ones(3, 1), generator=generator) for _ in range(30)]
+    assert all((one.order, one.holds, one.residual < 1e-13) == (2, True, True) for one in found)
 
 
 def test_the_network_is_left_as_it_was() -> None:

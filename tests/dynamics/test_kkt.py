@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from collapselab.core.errors import UndefinedMetric
+from collapselab.core.errors import InputError, UndefinedMetric
 from collapselab.dynamics import Sight, kkt_cross_entropy, kkt_exponential, log_cross_entropy, log_sum, sample_margins
 from collapselab.dynamics import kkt as module
 from tolerances import REFERENCE
@@ -123,3 +123,12 @@ def test_a_sample_on_the_wrong_side_has_no_certificate() -> None:
     wrong = Sight.of(sight.network, x, (y + 1) % 4, num_classes=4)
     with pytest.raises(UndefinedMetric, match="a sample is classified wrongly: the smallest margin is -"):
         kkt_cross_entropy(wrong, order=3)
+
+
+def test_logits_that_cannot_have_margins_are_refused() -> None:
+    x = torch.ones(2, 3, dtype=torch.float64)
+    with pytest.raises(InputError, match="classes of the logits must be an integer of at least 2, got 1"):
+        kkt_cross_entropy(Sight.of(nn.Linear(3, 1), x, torch.tensor([0, 0])), order=1)
+    (broken := nn.Linear(3, 2)).weight.data.fill_(math.nan)
+    with pytest.raises(InputError, match="logits must be finite, got nan at index"):
+        kkt_exponential(Sight.of(broken, x, torch.tensor([0, 1])), order=1)

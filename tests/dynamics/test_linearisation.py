@@ -146,6 +146,10 @@ def test_what_a_quantity_cannot_measure_has_a_reason() -> None:
     for looked, reason in (
         (DriftOfMeans().look(Sight.of(model, x, torch.tensor([0, 0, 1, 1]), num_classes=3)), "class 2 has no samples"),
         (DriftOfMeans().look(Sight.of(model, x, torch.zeros(4, dtype=torch.int64))), "one class has no drift"),
+        (
+            DriftOfMeans().look(Sight.of(model, x, torch.tensor([0, 0, 1, 1]))),
+            "the network has 3 logits, and there are 2",
+        ),
         (DriftOfMeans(budget=10).look(Sight.of(model, x, torch.tensor([0, 1, 2, 2]))), "a kernel of 9 logits takes"),
     ):
         assert len(looked.numbers) == 5
@@ -197,5 +201,13 @@ def test_what_is_refused() -> None:
         one_step_change(torch.ones(2, 2, 3), torch.ones(3), 0, rate=0.1)
     with pytest.raises(InputError, match="label must be one of 0, 1, got 2"):
         one_step_change(torch.ones(1, 2, 2), torch.ones(2), 2, rate=0.1)
+    with pytest.raises(InputError, match=r"blocks must be finite, got nan at index \(0, 0, 0\)"):
+        one_step_change(torch.full((1, 2, 2), math.nan), torch.ones(2), 0, rate=0.1)
+    with pytest.raises(InputError, match="kernel must be a tensor or an array, got None"):
+        stable_rate(None)  # pyright: ignore[reportArgumentType]
+    over_the_batch = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    with pytest.raises(InputError, match="got batch normalisation in train mode: 1"):
+        DriftOfMeans().look(Sight.of(over_the_batch, torch.ones(4, 3), torch.arange(4) % 2))
+    assert float(over_the_batch[1].running_mean.abs().sum()) == 0
     with pytest.raises(InputError, match="samples_per_class must be an integer of at least 1, got 0"):
         DriftOfMeans(0)

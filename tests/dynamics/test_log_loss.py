@@ -86,6 +86,12 @@ def test_scaled_gradient_is_that_of_the_log_of_the_mean_loss() -> None:
     Relative("weights", 1e-12).floor(1e-3).check(slope, expected)
 
 
+@pytest.mark.parametrize("q", [-19.9, -20.1, -25.0, -35.9, -39.9, -40.1, -1e4, 36.9, 37.1])
+def test_losses_are_exact_on_both_sides_of_where_the_formula_changes(q: float) -> None:
+    expected = in_digits(lambda: ((-Decimal(q)).exp() + 1).ln().ln())
+    Relative("last bits of float64", 4e-16).check(log_logistic(torch.tensor(q, dtype=torch.float64)), expected)
+
+
 def test_sums_of_minibatches() -> None:
     """Over the scale of the whole set, scaled losses of minibatches of one size have gradients that average to it."""
     z = torch.randn(12, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64).mul(300).requires_grad_()

@@ -93,6 +93,10 @@ def test_samples_near_the_smallest_margin() -> None:
     assert support_samples(q, decades=1e-6) == 2
     with pytest.raises(InputError, match="decades must be a finite number above 0, got 0"):
         support_samples(q, decades=0)
+    with pytest.raises(InputError, match="margins must be finite, got nan at index"):
+        support_samples(torch.tensor([1.0, math.nan]))
+    with pytest.raises(InputError, match="margins must be a vector of one number or more, got Tensor of shape"):
+        support_samples(torch.zeros(0))
 
 
 def test_norms_and_what_they_divide() -> None:
@@ -107,6 +111,8 @@ def test_norms_and_what_they_divide() -> None:
     REFERENCE.check(normalised_margin(3.0, norm, 2), 3 / norm**2)
     REFERENCE.check(normalised_margin(-3.0, norm, 2), -3 / norm**2)
     assert normalised_margin(0.0, norm, 2) == 0.0
+    with pytest.raises(UndefinedMetric, match="the norm of the parameters, 1e-200, is too small for a margin"):
+        normalised_margin(3.0, 1e-200, 2)
     REFERENCE.check(layer_normalised_margin(3.0, network, 2), 3 / (first * second))
     with pytest.raises(UndefinedMetric, match="2 layers have trained parameters, but the order of the network is 3"):
         layer_normalised_margin(3.0, network, 3)

@@ -134,7 +134,10 @@ def _euler(one: Doubled, x: Tensor, order: float) -> float:
 
 
 def _part(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).abs().max() / expected.abs().max())
+    apart, size = float((found - expected).abs().max()), float(expected.abs().max())
+    if size == 0:  # a network that the movement has silenced tells nothing
+        return 0.0 if apart == 0 else math.inf
+    return apart / size if apart < math.inf else math.inf
 
 
 def _moved(one: Doubled, generator: torch.Generator) -> Doubled:

@@ -17,6 +17,7 @@ from collapselab.core import checks
 from collapselab.core.errors import UndefinedMetric
 from collapselab.dynamics._margin.doubled import Doubled, dot, norm_of
 from collapselab.dynamics._spec import Sight
+from collapselab.dynamics.log_loss import logits_and_labels
 
 _ROWS = 2048
 """Samples that go forward and back at once."""
@@ -63,6 +64,7 @@ def kkt_cross_entropy(sight: Sight, *, order: float) -> Certificate:
         The certificate.
 
     Raises:
+        InputError: If logits are not finite, or there are fewer than two of them.
         UndefinedMetric: If a sample is classified wrongly.
     """
     return _certificate(sight, order, _probabilities)
@@ -79,6 +81,7 @@ def kkt_exponential(sight: Sight, *, order: float) -> Certificate:
         The certificate.
 
     Raises:
+        InputError: If logits are not finite, or there are fewer than two of them.
         UndefinedMetric: If a sample is classified wrongly.
     """
     return _certificate(sight, order, _runners_up)
@@ -103,6 +106,7 @@ def _certificate(sight: Sight, order: float, weights: Weights) -> Certificate:
     here, y = Doubled.of(sight.network), sight.y
     with torch.no_grad():
         z = torch.cat([here.logits(sight.take(rows)[0]) for rows in _split(sight)])
+    z, y = logits_and_labels(z, y)
     log_weights, s = weights(z, y), _pairs(z, y)
     smallest, norm = float(s.min()), here.norm
     if not smallest > 0:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError, UndefinedMetric
+from collapselab.dynamics._elasticity.doors import require_apart
 from collapselab.dynamics._elasticity.kernel import tangent_blocks
 from collapselab.dynamics._spec import Found, Quantity, Sight, quantity
 from collapselab.dynamics._tangent import BUDGET
@@ -104,19 +105,20 @@ def one_step_change(blocks: Tensor, logits: Tensor, label: int, *, rate: float) 
         (m, k) changes of the logits, float64.
 
     Raises:
-        InputError: If shapes do not fit, or the label is no class.
+        InputError: If shapes do not fit, a number is not finite, or the label is no class.
 
     Example:
         >>> one_step_change(torch.eye(2)[None], torch.zeros(2), 0, rate=0.1)
         tensor([[ 0.0500, -0.0500]], dtype=torch.float64)
     """
-    logits = checks.as_tensor(logits, "logits").double()
+    logits, blocks = checks.as_tensor(logits, "logits").double(), checks.as_tensor(blocks, "blocks").double()
     if logits.ndim != 1 or blocks.ndim != 3 or blocks.shape[1:] != (len(logits), len(logits)):
         came = f"{checks.described(blocks)} and {checks.described(logits)}"
         raise InputError(f"blocks and logits must be (m, k, k) and (k,), got {came}")
-    label = checks.one_of(label, "label", range(len(logits)))
+    blocks, logits = checks.finite(blocks, "blocks"), checks.finite(logits, "logits")
+    label = int(checks.one_of(label, "label", range(len(logits))))
     rate = checks.real(rate, "rate", above=0)
-    return rate * blocks.double() @ _residuals(logits[None], torch.tensor([label], device=logits.device))[0]
+    return rate * blocks @ _residuals(logits[None], torch.tensor([label], device=logits.device))[0]
 
 
 def linearised_drift(kernel: Tensor, means: Tensor) -> DriftLinearisation:
@@ -140,11 +142,11 @@ def linearised_drift(kernel: Tensor, means: Tensor) -> DriftLinearisation:
         True
     """
     means = checks.matrix(means, "means", axes="(classes, logits)").double()
-    k = len(means)
+    k, kernel = len(means), checks.as_tensor(kernel, "kernel")
     if means.shape != (k, k) or kernel.shape != (k, k, k, k):
         came = f"{checks.described(kernel)} and {checks.described(means)}"
         raise InputError(f"kernel and means must be (k, k, k, k) and (k, k), got {came}")
-    theta = checks.finite(checks.as_tensor(kernel, "kernel"), "kernel").double().reshape(k * k, k * k)
+    theta = checks.finite(kernel, "kernel").double().reshape(k * k, k * k)
     root = _root_of_covariance(means)
     drift = theta @ _residuals(means, torch.arange(k, device=means.device)).flatten() / k
     jacobian = -theta @ (root @ root.mT) / k
@@ -177,6 +179,7 @@ def stable_rate(kernel: Tensor, *, share: float = 0.3) -> float:
         0.5
     """
     share = checks.real(share, "share", above=0, below=2)
+    kernel = checks.as_tensor(kernel, "kernel")
     shape = tuple(kernel.shape)
     if len(shape) not in (2, 4) or shape[: len(shape) // 2] != shape[len(shape) // 2 :]:
         raise InputError(f"kernel must be (n, n) or (n, k, n, k), got {checks.described(kernel)}")
@@ -240,9 +243,13 @@ class DriftOfMeans(Quantity):
         needed = 16 * (k * m * k) ** 2
         if needed > self.budget:
             raise UndefinedMetric(f"a kernel of {k * m * k} logits takes {needed} bytes, over the budget")
+        require_apart(sight.network)
         x, _ = sight.take(sight.few_of_each(m, "drift of class means"))
         with torch.no_grad():
-            means = sight.network(x).cpu().double().view(k, m, k).mean(1)
+            z = sight.network(x).cpu().double()
+        if z.shape[1] != k:
+            raise UndefinedMetric(f"the network has {z.shape[1]} logits, and there are {k} classes")
+        means = z.view(k, m, k).mean(1)
         blocks = tangent_blocks(sight.network, x, budget=self.budget).cpu().double()
         return linearised_drift(blocks.view(k, m, k, k, m, k).mean((1, 4)), means)
 

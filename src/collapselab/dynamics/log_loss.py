@@ -16,6 +16,9 @@ from collapselab.core import checks
 LINEAR = -37.0
 """Below it log log(1 + e^x) = x to the last bit of float64."""
 
+SAME = 40.0
+"""Above it log(1 + e^x) = x to the last bit of float64."""
+
 
 def smooth_margins(z: Tensor, y: Tensor) -> Tensor:
     r"""What the cross-entropy of each sample is a function of: $\tilde q = -\log\sum_{j\ne y} e^{z_j - z_y}$.
@@ -60,7 +63,7 @@ def log_cross_entropy(z: Tensor, y: Tensor) -> Tensor:
         y: Labels (n,).
 
     Returns:
-        (n,) in float64, finite for any finite logits, differentiable.
+        (n,) in float64, finite where the differences of the logits are, differentiable.
 
     Example:
         >>> float(log_cross_entropy(torch.tensor([[2000.0, 0.0]]), torch.tensor([0])) / math.log(10))
@@ -79,7 +82,7 @@ def log_logistic(q: Tensor) -> Tensor:
         As many in float64, differentiable.
     """
     x = -q.double()
-    return torch.where(x < LINEAR, x, functional.softplus(x.clamp(min=LINEAR)).log())
+    return torch.where(x < LINEAR, x, functional.softplus(x.clamp(min=LINEAR), threshold=SAME).log())
 
 
 def log_exponential(q: Tensor) -> Tensor:

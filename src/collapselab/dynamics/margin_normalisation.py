@@ -1,6 +1,7 @@
 r"""Margins, what the loss says of the smallest of them, and what they are divided by (Lyu and Li)."""
 
 import math
+import sys
 from collections.abc import Callable
 
 import torch
@@ -14,6 +15,9 @@ from collapselab.dynamics.log_loss import log_mean, log_sum, logits_and_labels
 
 Inverse = Callable[[Tensor], Tensor]
 """Logarithm of a loss to the margin that has it."""
+
+
+_LARGEST = math.log(sys.float_info.max)
 
 
 def sample_margins(z: Tensor, y: Tensor) -> Tensor:
@@ -104,8 +108,14 @@ def support_samples(q: Tensor, *, decades: float = 1.0) -> int:
 
     Returns:
         At least 1.
+
+    Raises:
+        InputError: If there are no margins, or one is not finite.
     """
     checks.real(decades, "decades", above=0)
+    if q.ndim != 1 or len(q) == 0 or not q.is_floating_point():
+        raise InputError(f"margins must be a vector of one number or more, got {checks.described(q)}")
+    checks.finite(q, "margins")
     return int((q < q.min() + decades * math.log(10)).sum())
 
 
@@ -149,12 +159,16 @@ def normalised_margin(margin: float, norm: float, order: float) -> float:
 
     Raises:
         InputError: If norm or order are not above 0.
+        UndefinedMetric: If it is too large for a number of float64.
     """
     checks.real(norm, "norm", above=0)
     checks.real(order, "order", above=0)
     if not math.isfinite(margin):
         raise InputError(f"margin must be a finite number, got {margin!r}")
-    return math.copysign(math.exp(math.log(abs(margin)) - order * math.log(norm)), margin) if margin else 0.0
+    power = math.log(abs(margin)) - order * math.log(norm) if margin else -math.inf
+    if power > _LARGEST:
+        raise UndefinedMetric(f"the norm of the parameters, {norm:.3g}, is too small for a margin over a power of it")
+    return math.copysign(math.exp(power), margin)
 
 
 def layer_normalised_margin(margin: float, network: nn.Module, order: float) -> float:

@@ -60,6 +60,7 @@ def test_blobs_lie_where_they_should(generator: torch.Generator) -> None:
         (Rings, {"radii": (1.0, 3.0, 2.0)}, "radii must be three different numbers in ascending order"),
         (Rings, {"radii": (1.0, 2.0)}, "radii must be three different numbers in ascending order"),
         (Rings, {"radii": (0.0, 2.0, 3.0)}, "every entry of radii must be a finite number above 0, got 0.0"),
+        (Rings, {"radii": ("a", 2.0, 3.0)}, "every entry of radii must be a finite number above 0, got 'a'"),
         (Rings, {"noise": -0.1}, "noise must be a finite number of at least 0, got -0.1"),
         (Rings, {"test_per_class": 0}, "test_per_class must be an integer of at least 1, got 0"),
         (NuisanceBlobs, {"num_features": 1}, "num_features must be an integer of at least 2, got 1"),

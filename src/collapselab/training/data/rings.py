@@ -36,10 +36,11 @@ class Rings(HiddenGroups):
         """Check the fields."""
         checks.whole(self.samples_per_class, "samples_per_class", at_least=1)
         checks.whole(self.test_per_class, "test_per_class", at_least=1)
-        if not isinstance(self.radii, tuple) or len(self.radii) != 3 or list(self.radii) != sorted(set(self.radii)):
-            raise InputError(f"radii must be three different numbers in ascending order, got {self.radii!r}")
-        for radius in self.radii:
+        three = isinstance(self.radii, tuple) and len(self.radii) == 3
+        for radius in self.radii if three else ():
             checks.real(radius, "every entry of radii", above=0)
+        if not three or list(self.radii) != sorted(set(self.radii)):
+            raise InputError(f"radii must be three different numbers in ascending order, got {self.radii!r}")
         checks.real(self.noise, "noise", at_least=0)
 
     def points(self, groups: Tensor, generator: torch.Generator) -> Tensor:
