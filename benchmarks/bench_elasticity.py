@@ -17,7 +17,7 @@ def perceptron() -> nn.Module:
 
 
 def convolutional() -> nn.Module:
-    """Two convolutions, whose gradients are not outer products of single rows, and two linear layers."""
+    """Two convolutions, whose gradients are sums of many outer products, and two linear layers."""
     return nn.Sequential(
         nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3), nn.ReLU(),
         nn.Flatten(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, K),

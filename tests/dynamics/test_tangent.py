@@ -16,6 +16,9 @@ from collapselab.dynamics import (
     tangent_kernel,
     tangent_norms,
 )
+from collapselab.dynamics._elasticity import layers
+from collapselab.dynamics._elasticity.gradients import Differentiation
+from collapselab.dynamics._elasticity.layers import Layer
 from tolerances import PRECISION, REFERENCE
 
 Read = Callable[[Tensor, Tensor], Tensor]
@@ -38,6 +41,26 @@ class Tangled(nn.Module):
         h = h + self.maps(h[:, None]).mean((1, 2))[:, None]
         h = h + self.rows(h.view(-1, 3)).view(-1, 6)
         return self.last(torch.relu(h)) + 0.1 * x[:, :3] @ self.last.weight[:, :3].T
+
+
+class Pictures(nn.Module):
+    """Convolutions on many places and on few, with strides, padding and dilation, and a layer on tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grow = nn.Conv2d(1, 2, (2, 1), padding=(2, 1))
+        self.wide = nn.Conv2d(2, 9, 3, stride=2, padding=2, dilation=2, bias=False)
+        self.last = nn.Conv2d(9, 5, 1)
+        self.last.weight.requires_grad_(False)
+        self.circular = nn.Conv2d(5, 5, 3, padding=1, padding_mode="circular")
+        self.grouped = nn.Conv2d(5, 5, 1, groups=5)
+        self.tokens = nn.Linear(5, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.wide(torch.relu(self.grow(x.view(-1, 1, 2, 3)))))
+        h = self.grouped(torch.tanh(self.circular(self.last(h))))
+        return self.head(torch.relu(self.tokens(h.flatten(2).mT)).mean(1))
 
 
 def two_layers(outputs: int = 3) -> nn.Module:
@@ -73,7 +96,7 @@ def reference_gradients(network: nn.Module, x: Tensor, y: Tensor, read: Read) ->
     return torch.stack(found)
 
 
-@pytest.mark.parametrize("make", [two_layers, Tangled, partly_frozen, shared])
+@pytest.mark.parametrize("make", [two_layers, Tangled, Pictures, partly_frozen, shared])
 @pytest.mark.parametrize("read", [own_logit, own_residual])
 def test_kernel_is_that_of_single_gradients(make: Callable[[], nn.Module], read: Read) -> None:
     network, x, y = made(make)
@@ -102,7 +125,7 @@ def test_blocks_are_products_of_jacobians() -> None:
     REFERENCE.floor(10).check(tangent_blocks(network, x), torch.einsum("ikp,jlp->ikjl", jacobian, jacobian))
 
 
-@pytest.mark.parametrize("make", [two_layers, Tangled, partly_frozen])
+@pytest.mark.parametrize("make", [two_layers, Tangled, Pictures, partly_frozen])
 def test_all_logits_give_the_trace_of_blocks(make: Callable[[], nn.Module]) -> None:
     network, x, _ = made(make, n=5)
     wanted = torch.einsum("ikjk->ij", tangent_blocks(network, x))
@@ -128,6 +151,27 @@ def test_linear_layers_are_not_multiplied_out() -> None:
     network[1].register_forward_hook(lambda *_: seen.append(1))
     tangent_kernel(network, x, budget=400_000)
     assert len(seen) == 3, "two looks at one sample, and one pass over all"
+
+
+def test_convolutions_are_kept_as_outer_products_too() -> None:
+    network, x, y = made(Pictures)
+    places = Differentiation.of(network, x[:1], y[0], read=own_logit).places
+    assert set(places) == {"grow", "wide", "last", "tokens", "head"}
+    assert set(Differentiation.of(made(Tangled)[0], x[:1], y[0], read=own_logit).places) == set()
+
+
+@pytest.mark.parametrize(("places", "channels"), [(2, 30), (30, 2)])
+def test_both_ways_to_multiply_layers(places: int, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few places and many channels go row by row, also in parts, many places and few channels are multiplied out."""
+    monkeypatch.setattr(layers, "_AT_ONCE", 50)
+    layer, generator = nn.Linear(channels, channels).double(), torch.Generator().manual_seed(0)
+    inputs = torch.randn(5, places, channels, generator=generator, dtype=torch.float64)
+    outputs = torch.randn(5, 2, places, channels, generator=generator, dtype=torch.float64)
+    kept = Layer(layer, inputs, outputs)
+    gradients = torch.cat([torch.einsum("nrto,nti->nroi", outputs, inputs).flatten(1), outputs.sum(2).flatten(1)], 1)
+    wanted = gradients @ gradients.T
+    REFERENCE.floor(100).check(kept.inner(kept), wanted)
+    REFERENCE.check(kept.squared(), wanted.diagonal())
 
 
 def test_float32_is_near_float64() -> None:

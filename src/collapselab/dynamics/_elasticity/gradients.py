@@ -1,13 +1,8 @@
-"""Gradients of single samples, those of linear layers as the outer products that they are.
-
-The weight of a linear layer that sees one row a sample has the gradient d a^T, of the row a that goes in and the
-derivative d by the row that comes out. Inner products of such gradients are (a . a') (d . d'): neither the memory nor
-the work of n gradients of all parameters is needed. All other parameters go through `vmap(grad)`.
-"""
+"""Gradients of single samples, those of linear layers and convolutions as the outer products that they are."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,48 +11,9 @@ from torch.func import functional_call, grad, jacrev, vmap
 from collapselab.core.checks import described
 from collapselab.core.errors import InputError
 from collapselab.dynamics._elasticity.doors import mapped, require_apart
-from collapselab.dynamics._elasticity.outer import outer_products
+from collapselab.dynamics._elasticity.layers import Layer
+from collapselab.dynamics._elasticity.outer import Place, outer_products
 from collapselab.dynamics._tangent import Read, fixed, trained
-
-
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """Gradients of the weight and the bias of one linear layer.
-
-    Attributes:
-        inputs: (n, i) rows that went in.
-        outputs: (n, o) derivatives by the rows that came out.
-        weight: Whether the weight is trained.
-        bias: Whether there is a bias that is trained.
-    """
-
-    inputs: Tensor
-    outputs: Tensor
-    weight: bool
-    bias: bool
-
-    def inner(self, other: "Linear") -> Tensor:
-        """Inner products with the gradients of m other samples.
-
-        Args:
-            other: Of the same layer.
-
-        Returns:
-            (n, m).
-        """
-        passed = self.outputs @ other.outputs.T
-        if not self.weight:
-            return passed
-        return (self.inputs @ other.inputs.T).add_(float(self.bias)).mul_(passed)
-
-    def squared(self) -> Tensor:
-        """Squared lengths.
-
-        Returns:
-            (n,).
-        """
-        entered = self.inputs.square().sum(1) if self.weight else 0.0
-        return (entered + float(self.bias)) * self.outputs.square().sum(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +21,11 @@ class Gradients:
     """Gradients of one number a sample, or of several side by side, by all trained parameters.
 
     Attributes:
-        layers: Those of linear layers.
+        layers: Those of linear layers and convolutions.
         rest: (n, p) those of all other parameters.
     """
 
-    layers: tuple[Linear, ...]
+    layers: tuple[Layer, ...]
     rest: Tensor
 
     def inner(self, other: "Gradients") -> Tensor:
@@ -100,7 +56,7 @@ class Gradients:
 
 @dataclass(eq=False)
 class _Tap:
-    """Adds to the outputs of linear layers what derivatives are taken by, and keeps what went in."""
+    """Adds to the outputs of layers what derivatives are taken by, and keeps what went in."""
 
     shifts: Mapping[str, Tensor] = field(default_factory=dict)
     inputs: dict[str, Tensor] = field(default_factory=dict)
@@ -122,16 +78,34 @@ class Differentiation:
     Attributes:
         network: Inputs to logits.
         read: Makes the number of logits and label, or several numbers (r,), whose gradients then stand side by side.
-        linear: Linear layers whose gradients are outer products, by name.
-        size: Bytes that the gradients of a sample take.
-        several: Whether what is read is several numbers.
+        places: Layers whose gradients are sums of outer products, by name.
+        entered: Bytes that what goes into these layers takes, for a sample.
+        each: Bytes that the gradients of each number take, for a sample.
+        count: How many numbers are read; None for one that is no vector.
     """
 
     network: nn.Module
     read: Read
-    linear: Mapping[str, nn.Linear]
-    size: int
-    several: bool
+    places: Mapping[str, Place]
+    entered: int
+    each: int
+    count: int | None
+
+    @property
+    def size(self) -> int:
+        """Bytes that the gradients of a sample take."""
+        return self.entered + (self.count or 1) * self.each
+
+    def parts(self) -> Iterator["Differentiation"]:
+        """The numbers that are read one by one.
+
+        Yields:
+            How to differentiate each.
+        """
+        if self.count is None:
+            yield self
+        for at in range(self.count or 0):
+            yield replace(self, read=lambda z, label, at=at: self.read(z, label)[at], count=None)
 
     @classmethod
     def of(cls, network: nn.Module, one: Tensor, label: Tensor, *, read: Read) -> "Differentiation":
@@ -153,15 +127,17 @@ class Differentiation:
             raise InputError(f"network must be a torch.nn.Module, got {described(network)}")
         weights = trained(network)
         require_apart(network)
-        linear = outer_products(network, one)
-        inside = {id(p) for layer in linear.values() for p in layer.parameters()}
+        places = outer_products(network, one)
+        inside = {id(p) for place in places.values() for p in place.module.parameters()}
         rest = [p for p in network.parameters() if p.requires_grad and id(p) not in inside]
         with torch.no_grad():
             told = read(network(one).squeeze(0), label)
-        numbers = sum(layer.out_features for layer in linear.values()) + sum(p.numel() for p in rest)
-        numbers = told.numel() * numbers + sum(layer.in_features for layer in linear.values())
-        size = max(w.element_size() for w in weights.values()) * numbers
-        return cls(network, read, linear, size, several=told.ndim > 0)
+        bytes_each = max(w.element_size() for w in weights.values())
+        passed = sum(place.shape.numel() for place in places.values()) + sum(p.numel() for p in rest)
+        passed += max((place.multiplied_out for place in places.values()), default=0)
+        entered = sum(place.inputs for place in places.values())
+        count = len(told) if told.ndim else None
+        return cls(network, read, places, bytes_each * entered, bytes_each * passed, count)
 
     def at(self, x: Tensor, y: Tensor) -> Gradients:
         """Gradients of samples, all at once.
@@ -181,32 +157,31 @@ class Differentiation:
             z = functional_call(self.network, (own, rest), (one[None],)).squeeze(0)
             return self.read(z, label), tap.inputs
 
-        by_parameters = (jacrev if self.several else grad)(number, argnums=(0, 1), has_aux=True)
-        with _tapped(self.linear, tap), mapped(self.network):
+        by_parameters = (grad if self.count is None else jacrev)(number, argnums=(0, 1), has_aux=True)
+        with _tapped(self.places, tap), mapped(self.network):
             each = vmap(by_parameters, in_dims=(None, None, 0, 0))
             (found, passed), inputs = each(weights, shifts, x, y)
-        layers = tuple(self._layer(name, inputs[name], passed[name]) for name in self.linear)
+        layers = tuple(self._layer(name, inputs[name], passed[name]) for name in self.places)
         return Gradients(layers, _flat(found, x, dtype=next(self.network.parameters()).dtype))
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-        """Parameters that are differentiated as they are, everything else, and zeros to add to linear layers."""
-        inside = {id(p) for layer in self.linear.values() for p in layer.parameters()}
+        """Parameters that are differentiated as they are, everything else, and zeros to add to layers."""
+        inside = {id(p) for place in self.places.values() for p in place.module.parameters()}
         names = {name for name, p in self.network.named_parameters() if id(p) in inside}
         weights = trained(self.network)
         own = {name: p for name, p in weights.items() if name not in names}
         rest = fixed(self.network) | {name: p for name, p in weights.items() if name in names}
-        shifts = {name: layer.weight.detach().new_zeros(1, layer.out_features) for name, layer in self.linear.items()}
+        shifts = {name: place.module.weight.detach().new_zeros(place.shape) for name, place in self.places.items()}
         return own, rest, shifts
 
-    def _layer(self, name: str, inputs: Tensor, outputs: Tensor) -> Linear:
-        weight, bias = self.linear[name].weight, self.linear[name].bias
-        trains_bias = bias is not None and bias.requires_grad
-        return Linear(inputs.flatten(1), outputs.flatten(1), weight.requires_grad, trains_bias)
+    def _layer(self, name: str, inputs: Tensor, outputs: Tensor) -> Layer:
+        """Gradients of a layer, of what went in (n, 1, ...) and derivatives (n, 1, ...) or (n, r, 1, ...)."""
+        return Layer(self.places[name].module, inputs.squeeze(1), outputs if self.count is None else outputs.squeeze(2))
 
 
 @contextmanager
-def _tapped(layers: Mapping[str, nn.Linear], tap: _Tap) -> Iterator[None]:
-    handles = [layer.register_forward_hook(tap.hook(name)) for name, layer in layers.items()]
+def _tapped(places: Mapping[str, Place], tap: _Tap) -> Iterator[None]:
+    handles = [place.module.register_forward_hook(tap.hook(name)) for name, place in places.items()]
     try:
         yield
     finally:

@@ -30,8 +30,8 @@ def tangent_kernel(
 
     $\Theta(x, x') = \langle \nabla_w f(x, w), \nabla_w f(x', w)\rangle$, exact. It is the limit of small steps of the
     kernelised similarity of He and Su: a step on x along $-\eta\, \partial L/\partial f\, \nabla_w f(x)$ changes
-    $f(x')$ by $-\eta\, \partial L/\partial f\, \Theta(x, x')$. Gradients of linear layers are never formed; those of
-    other parameters are, in blocks.
+    $f(x')$ by $-\eta\, \partial L/\partial f\, \Theta(x, x')$. Gradients of linear layers and
+    convolutions stay outer products as long as that is less; those of other parameters are formed. All go in blocks.
 
     Args:
         network: Inputs to logits; it must treat samples one by one, as it does in eval mode.
@@ -63,11 +63,14 @@ def tangent_kernel(
     left = checks.whole(budget, "budget", at_least=1) - len(x) * m * dtype.itemsize
     if left <= 0:
         raise InputError(f"budget must be more than the {budget - left} bytes of a kernel of {len(x)} x {m} numbers")
-    found = torch.empty(len(x), m, dtype=dtype, device=x.device)
-    for rows, columns, tile in _tiles(how, mine, theirs, size=max(1, left // (_HELD * how.size))):
-        found[rows, columns] = tile
-        if theirs is None and rows != columns:
-            found[columns, rows] = tile.T
+    found = torch.zeros(len(x), m, dtype=dtype, device=x.device)
+    # Blocks of several samples and one number are met by fewer others than blocks of one sample and all numbers.
+    ways = [how] if len(x) * _HELD * how.size <= left else how.parts()
+    for way in ways:
+        for rows, columns, tile in _tiles(way, mine, theirs, size=max(1, left // (_HELD * way.size))):
+            found[rows, columns] += tile
+            if theirs is None and rows != columns:
+                found[columns, rows] += tile.T
     return found
 
 

@@ -1,14 +1,42 @@
-"""Which gradients of a network are outer products: those of linear layers that act once, on one row a sample."""
+"""Which gradients of a network are sums of outer products: those of layers that act once, on one sample at a time."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-# What the gradient of a weight and the outer product may differ by, in units of rounding: more is another path.
+from collapselab.dynamics._elasticity.layers import Layer, Module, is_plain
+
+# What the gradient of a weight and the outer products may differ by, in units of rounding: more is another path.
 _ROUNDING = 1e3
 
 
-def outer_products(network: nn.Module, one: Tensor) -> dict[str, nn.Linear]:
-    """Linear layers that act once, on one row a sample, and whose weight acts nowhere else.
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A layer in a network.
+
+    Attributes:
+        module: The layer.
+        inputs: Numbers of a sample that go in.
+        shape: Shape (1, ...) of what comes out of a sample.
+    """
+
+    module: Module
+    inputs: int
+    shape: torch.Size
+
+    @property
+    def multiplied_out(self) -> int:
+        """Numbers of the gradient of a sample where that is what is less work; 0 where rows stay apart."""
+        weight = self.module.weight
+        rows = self.shape.numel() // len(weight)
+        return weight.numel() if rows > 1 and rows**2 * (len(weight) + weight[0].numel()) > weight.numel() else 0
+
+
+def outer_products(network: nn.Module, one: Tensor) -> dict[str, Place]:
+    """Linear layers and convolutions that act once, and whose weight acts nowhere else.
 
     Found out by the gradient of one sample: a weight that is shared, or used elsewhere, has another.
 
@@ -19,40 +47,52 @@ def outer_products(network: nn.Module, one: Tensor) -> dict[str, nn.Linear]:
     Returns:
         The layers by name.
     """
-    plain = {name: m for name, m in network.named_modules() if type(m) is nn.Linear and _trains(m)}
-    calls: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in plain}
+    plain = {name: module for name, module in network.named_modules() if is_plain(module) and _trains(module)}
+    with torch.enable_grad(), _recorded(plain) as calls:
+        z = network(one)
+        total = (z * torch.linspace(1, 2, z.numel(), dtype=z.dtype, device=z.device).view_as(z)).sum()
+    once = {name: found[0] for name, found in calls.items() if len(found) == 1 and _one_sample(plain[name], found[0])}
+    return {
+        name: Place(plain[name], inputs.numel(), outputs.shape)
+        for name, (inputs, outputs) in once.items()
+        if _is_all(plain[name], inputs.detach(), outputs, total)
+    }
+
+
+@contextmanager
+def _recorded(layers: Mapping[str, Module]) -> Iterator[dict[str, list[tuple[Tensor, Tensor]]]]:
+    """What goes in and comes out of layers at each call."""
+    calls: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
     handles = [
         layer.register_forward_hook(lambda _m, args, output, at=calls[name]: at.append((args[0], output)))
-        for name, layer in plain.items()
+        for name, layer in layers.items()
     ]
     try:
-        with torch.enable_grad():
-            z = network(one)
-            total = (z * torch.linspace(1, 2, z.numel(), dtype=z.dtype, device=z.device).view_as(z)).sum()
+        yield calls
     finally:
         for handle in handles:
             handle.remove()
-    once = {name: found[0] for name, found in calls.items() if len(found) == 1 and _one_row(found[0])}
-    return {name: plain[name] for name, (a, b) in once.items() if _is_outer(plain[name], a, b, total)}
 
 
-def _trains(layer: nn.Linear) -> bool:
+def _trains(layer: nn.Module) -> bool:
     return any(p.requires_grad for p in layer.parameters())
 
 
-def _one_row(call: tuple[Tensor, Tensor]) -> bool:
-    return all(side.ndim == 2 and len(side) == 1 for side in call)
+def _one_sample(layer: Module, call: tuple[Tensor, Tensor]) -> bool:
+    axes = 4 if isinstance(layer, nn.Conv2d) else 2
+    return all(side.ndim >= axes and len(side) == 1 for side in call)
 
 
-def _is_outer(layer: nn.Linear, inputs: Tensor, outputs: Tensor, total: Tensor) -> bool:
+def _is_all(layer: Module, inputs: Tensor, outputs: Tensor, total: Tensor) -> bool:
     """Whether the gradients of weight and bias are those of this one call."""
     own = [p for p in layer.parameters() if p.requires_grad]
     passed, *found = torch.autograd.grad(total, [outputs, *own], retain_graph=True, allow_unused=True)
     if passed is None:
         return all(one is None for one in found)
-    wanted = [passed.T @ inputs.detach() if p is layer.weight else passed[0] for p in own]
+    kept = Layer(layer, inputs, passed[:, None])
+    wanted = [kept.weight_gradients() if p is layer.weight else kept.rows_out().sum(1) for p in own]
     slack = _ROUNDING * torch.finfo(passed.dtype).eps
     return all(
-        one is not None and float((one - two).abs().max()) <= slack * float(two.abs().max())
+        one is not None and float((one.flatten() - two.flatten()).abs().max()) <= slack * float(two.abs().max())
         for one, two in zip(found, wanted, strict=True)
     )
