@@ -1,5 +1,6 @@
 """Local elasticity fitted to a training, in numbers: what a row says of a moment, and the last row of the whole."""
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -139,6 +140,12 @@ def _reach(here: Tensor, there: Tensor) -> Tensor:
     return torch.stack([here + low - middle, here + high - middle])
 
 
+def _within(entry: Declaration, value: float) -> float:
+    """An end of an interval is no further than the number can be."""
+    low, high = (-math.inf if entry.lower is None else entry.lower), (math.inf if entry.upper is None else entry.upper)
+    return min(max(value, low), high)
+
+
 def _end(entry: Declaration, word: str) -> Declaration:
     return entry.model_copy(update={"name": f"{entry.name}_{word}", "label": f"{entry.label}, {word} end"})
 
@@ -170,7 +177,7 @@ def of_whole(sums: ClassSums, *, window: int, draws: int, generator: torch.Gener
     numbers: list[Extra] = []
     for at, entry in enumerate(WHOLE):
         named = (entry, _end(entry, "low"), _end(entry, "high"))
-        three = [values] * 3 if isinstance(values, str) else values[at]
+        three = [values] * 3 if isinstance(values, str) else [_within(entry, value) for value in values[at]]
         numbers += zip(named, three, strict=True)
     return numbers
 

@@ -47,7 +47,14 @@ MOMENT: tuple[Declaration, ...] = (
 ABOVE, TAIL, LOCAL, GAIN = "share_intra_above_inter", "tail_index", "tail_index_local", "l_model_gain"
 
 WHOLE: tuple[Declaration, ...] = (
-    _number(ABOVE, "share of time with α > β", "Part of the iterations with α above β (I-model).", symbol="p"),
+    _number(
+        ABOVE,
+        "share of time with α > β",
+        "Part of the iterations with α above β (I-model).",
+        symbol="p",
+        lower=0.0,
+        upper=1.0,
+    ),
     _number(TAIL, "tail index", "Published tail index of A, which is taken from norms (I-model).", symbol=r"\hat r"),
     _number(
         "tail_index_entries",

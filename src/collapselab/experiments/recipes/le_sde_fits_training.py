@@ -97,7 +97,7 @@ class LeSdeFitsTraining:
     learning_rate: float = 0.01
     batch_size: int = 1
     samples_per_class: int = 200
-    test_per_class: int = 20
+    test_per_class: int = 10
     window: int = 151
     draws: int = 100
     measurements: int = 40
