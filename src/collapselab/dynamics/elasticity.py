@@ -124,7 +124,7 @@ class LocalElasticity(Quantity):
             return Found(tuple((one, str(undefined)) for one in NUMBERS))
         values = (similar.intra, similar.inter, similar.gap, raw.intra, raw.inter, alike.intra, alike.inter)
         numbers: tuple[Extra, ...] = tuple(zip(NUMBERS, values, strict=True))
-        pictures = ((MATRIX, cosines.cpu().numpy()), (JACOBIANS, jacobians.cpu().numpy()))
+        pictures = ((MATRIX, cosines.numpy()), (JACOBIANS, jacobians.numpy()))
         return Found(numbers, pictures)
 
     def _between_classes(self, sight: Sight, x: Tensor, y: Tensor) -> list[Tensor]:
@@ -135,5 +135,6 @@ class LocalElasticity(Quantity):
         along, whole = (
             tangent_kernel(sight.network, x, y, read=read, budget=self.budget) for read in (own_residual, all_logits)
         )
-        kernels = (along, normalised_kernel(along), normalised_kernel(whole))
+        # On the processor: not every device has float64.
+        kernels = (kernel.cpu() for kernel in (along, normalised_kernel(along), normalised_kernel(whole)))
         return [class_elasticity(kernel, y, sight.num_classes) for kernel in kernels]
