@@ -355,6 +355,13 @@ def test_samples_that_move_themselves_do_not_separate() -> None:
         (LocallyElasticLogits(3, PowerLaw(2.2, 1.0), constant(0.0)), False),
         (LocallyElasticReference(3, PowerLaw(1.6, 1.0), constant(0.0)), True),
         (LocallyElasticReference(3, PowerLaw(1.4, 1.0), constant(0.0)), False),
+        (LocallyElasticReference(3, PowerLaw(2.0, 1.0), PowerLaw(2.0, 1.0)), False),
+        (LocallyElasticReference(3, PowerLaw(2.0, 1.0), PowerLaw(2.0, 1.0), PowerLaw(1.0, 2.0)), False),
+        (LocallyElasticReference(3, PowerLaw(-0.5, 0.7), PowerLaw(1.0, 0.7)), False),
+        (LocallyElasticReference(3, PowerLaw(-0.5, 0.3), PowerLaw(1.0, 0.3)), True),
+        (LocallyElasticReference(3, constant(-1.0), constant(1.0)), False),
+        (LocallyElasticReference(3, constant(1.0), constant(2.0)), True),
+        (LocallyElasticReference(3, constant(1.0), constant(2.0), moved_by="self"), False),
         (LocallyElastic(3, PowerLaw(1.4, 1.0), constant(0.0), PowerLaw(1.0, 0.5)), True),
         (LocallyElastic(3, PowerLaw(0.7, 1.0), constant(0.0), PowerLaw(1.0, 0.5)), False),
         (LocallyElastic(3, Sum((PowerLaw(1.0, 0.5), PowerLaw(0.1, 2.0))), PowerLaw(1.0, 0.5)), False),
@@ -362,6 +369,36 @@ def test_samples_that_move_themselves_do_not_separate() -> None:
 )
 def test_who_wins(model: Any, expected: bool) -> None:
     assert model.separates() is expected
+
+
+def separable_share(model: LocallyElasticReference, t: float) -> float:
+    """Share of pairs of classes that can be separated, over 8 starts and 100 samples of each class."""
+    k = model.num_classes
+    starts = torch.randn(8, 1, k, k, generator=generator(11), dtype=torch.float64)
+    noise = math.sqrt(float(model.noise.integral(t))) * torch.randn(8, 100, k, k, generator=generator(12)).double()
+    return float(separable_pairs(model.carried(t, starts) + noise).double().mean())
+
+
+@pytest.mark.parametrize(
+    ("k", "alpha", "beta", "t"),
+    [(3, 1.0, 1.0, 60.0), (3, 1.0, 0.9, 60.0), (3, -0.5, 1.0, 1e6), (2, 1.0, 1.0, 60.0), (2, 1.0, 0.5, 60.0)],
+)
+def test_what_the_reference_model_parts(k: int, alpha: float, beta: float, t: float) -> None:
+    """Its matrices are not normal: where alpha = beta all classes are pushed alike, and at -beta / (K - 1) distances
+    grow like time though no eigenvalue is positive."""
+    model = LocallyElasticReference(k, constant(alpha), constant(beta))
+    share = separable_share(model, t)
+    assert share > 0.9 if model.separates() else share < 0.1
+    assert model.separates() is (alpha != beta)
+
+
+def test_two_classes_are_moved_alike_by_what_is_unlike_along_their_residuals() -> None:
+    for beta, apart in ((0.5, True), (-0.5, True), (-2.0, False)):
+        model = LocallyElasticLogits(2, constant(1.0), constant(beta))
+        assert model.separates() is apart
+        share = separation(model, 2000.0, samples=100, trials=8, generator=generator(13)).share
+        assert share == 1 if apart else share < 0.3
+    assert not LocallyElasticReference(2, constant(-0.5), constant(1.0)).separates()
 
 
 def test_without_noise_or_without_a_known_tail_nothing_is_said() -> None:

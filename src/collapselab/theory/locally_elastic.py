@@ -126,7 +126,16 @@ class LocallyElasticLogits(AbstractModal):
 
         return (
             Mode("residuals alike", share / k, share * (k - 1) / k, 1, alike, tells_apart=True),
-            Mode("residuals unlike", share / k, -share / k, k - 1, lambda x: along(x) - alike(x), tells_apart=True),
+            # The residuals of two classes are opposite: what is unlike along them moves both alike.
+            Mode(
+                "residuals unlike",
+                share / k,
+                -share / k,
+                k - 1,
+                lambda x: along(x) - alike(x),
+                tells_apart=k > 2,
+                common=k == 2,
+            ),
             Mode("still", 0.0, 0.0, k * k - k, lambda x: x - along(x), tells_apart=False),
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from collapselab.theory._elastic.base import grown
-from collapselab.theory._elastic.phases import combined
+from collapselab.theory._elastic.phases import combined, pushed_outgrows, tail
 from collapselab.theory._elastic.profiles import PowerLaw, Terms, constant
 from collapselab.theory._elastic.quadrature import log_integral
 from collapselab.theory._elastic.residuals import residual_directions, residual_projections
@@ -116,10 +116,28 @@ class LocallyElasticReference(UniformElasticity):
 
     @property
     def separating_rates(self) -> tuple[Terms, ...]:
-        """Rates of growth of all that moves class means apart, from almost every start."""
-        k, within, between = self.num_classes, self.intra.terms, self.inter.terms
-        weights = (-1 / k, 1 / (k * (k - 1)))
-        return tuple(combined((1 / k, within), (weight, between)) for weight in weights)
+        """Rate of growth of what is alike along the residuals; what is unlike grows as `separates` has it."""
+        return (self._apart,)
+
+    @property
+    def _apart(self) -> Terms:
+        return combined((1 / self.num_classes, self.intra.terms), (-1 / self.num_classes, self.inter.terms))
+
+    def separates(self) -> bool:
+        r"""Whether the distance of class means outgrows the noise, from almost every start.
+
+        What is unlike along the residuals pushes all classes, and parts them by
+        $\tfrac1K\int(\alpha-\beta)e^{(A+B/(K-1))/K}$ alone: not at all where $\alpha=\beta$. The residuals of two
+        classes are opposite, so that it moves both alike.
+
+        Returns:
+            Never where samples move themselves: then noise grows with the distance.
+        """
+        k = self.num_classes
+        if super().separates() or k == 2 or self.moved_by == "self":
+            return super().separates()
+        unlike = combined((1 / k, self.intra.terms), (1 / (k * (k - 1)), self.inter.terms))
+        return pushed_outgrows(tail(self._apart), tail(unlike), tail(self.noise.terms))
 
     @classmethod
     def examples(cls) -> Sequence["LocallyElasticReference"]:

@@ -100,6 +100,27 @@ def outgrows(rate: Tail, noise: Tail) -> bool:
     return rate.exponent < 1 or rate.scale > power
 
 
+def pushed_outgrows(push: Tail, rate: Tail, noise: Tail) -> bool:
+    r"""Whether $\int\mu e^{\int\lambda}$ leaves every multiple of $\sqrt{\int\sigma^2}$ behind.
+
+    Args:
+        push: $\mu$, how much of what grows parts the class means.
+        rate: $\lambda$, of the growth of what pushes them.
+        noise: $\sigma^2$, variance per time.
+
+    Returns:
+        Whether the distance wins.
+    """
+    if push.scale == 0 or (rate.scale < 0 and rate.exponent < 1):
+        return False
+    if rate.scale > 0 and rate.exponent < 1:
+        return True
+    # Powers of time are left; the power 0 is a logarithm, which a noise of power 0 does not keep up with.
+    won = (rate.scale if rate.exponent == 1 else 0.0) + 1.0 - push.exponent
+    power = max(1.0 - noise.exponent, 0.0) / 2
+    return won > power or won == power == 0
+
+
 def phase(gamma: Tail) -> Phase:
     """What the theorem says of features that noise of constant rate moves.
 

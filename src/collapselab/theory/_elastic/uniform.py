@@ -147,7 +147,7 @@ class UniformElasticity(AbstractLocallyElastic):
     @property
     @abstractmethod
     def separating_rates(self) -> tuple[Terms, ...]:
-        """Rates of growth of all that moves class means apart, from almost every start."""
+        """Rates of exponential growth of what moves class means apart, from almost every start."""
 
     def separates(self) -> bool:
         """Whether the distance of class means outgrows the noise, from almost every start.
