@@ -75,7 +75,7 @@ def test_values_have_their_types() -> None:
         (["a", "--rate", "nan"], "--rate: expected a finite number, got nan"),
         (["a", "--rate", "inf"], "--rate: expected a finite number, got inf"),
         (["a", "--nesterov", "maybe"], "--nesterov: expected true or false, got maybe"),
-        (["a", "--hidden", "3"], "--hidden: expected a list such as [1, 2], got 3"),
+        (["a", "--hidden", "3"], '--hidden: expected a list such as [1, 2] or ["name"], got 3'),
         (["a", "--hidden", "[x]"], "--hidden: expected an integer, got x"),
         (["a", "--limit", "x"], "--limit: expected an integer or null, got x"),
         (["a", "--config", "/no/c.yaml"], "--config: no file /no/c.yaml"),

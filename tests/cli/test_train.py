@@ -219,3 +219,8 @@ def test_a_quantity_is_listed_described_and_cited(said: Said, capsys: Any) -> No
         assert main(["describe", name]) == 0
         assert f"  collapselab train --quantities '[\"{name}\"]'" in capsys.readouterr().out.splitlines()
         assert said("cite", name)["keys"] == {name: ["papyan2020"]}
+
+
+def test_described_quantities_tell_of_their_matrices(said: Said) -> None:
+    document = said("describe", "local_elasticity")
+    assert [one["name"] for one in document["matrices"]] == ["class_similarity", "class_jacobian_similarity"]

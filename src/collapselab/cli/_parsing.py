@@ -23,7 +23,7 @@ _KINDS = {
     "<class 'float'>": "a finite number",
     "<class 'bool'>": "true or false",
     "<class 'str'>": "text",
-    "<class 'tuple'>": "a list such as [1, 2]",
+    "<class 'tuple'>": 'a list such as [1, 2] or ["name"]',
     "<class 'NoneType'>": "null",
 }
 

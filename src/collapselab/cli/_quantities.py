@@ -45,7 +45,8 @@ def _on_a_small_network(quantity: Any) -> Any:
     from collapselab.dynamics import Sight
 
     draw = torch.Generator().manual_seed(0)
-    layers = (nn.Linear(3, 4, bias=False), nn.Linear(4, 3, bias=False))
+    # Wide enough that every sample has a gradient: without one there is no direction, and no matrix of similarities.
+    layers = (nn.Linear(3, 16, bias=False), nn.Linear(16, 3, bias=False))
     for layer in layers:
         layer.weight.data = torch.randn(layer.weight.shape, generator=draw)
     network = nn.Sequential(layers[0], nn.ReLU(), layers[1]).eval()
