@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from collapselab.core.errors import InputError, MissingExtra, UndefinedMetric
 from collapselab.dynamics import Curvature, Sight
-from collapselab.dynamics._curvature import structure
+from collapselab.dynamics._curvature import gradients, structure
 from collapselab.dynamics.curvature import (
     class_structure,
     gauss_newton_operator,
@@ -113,10 +113,18 @@ def test_the_four_parts_sum_to_the_gauss_newton_matrix() -> None:
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = class_structure(problem())
-    monkeypatch.setattr(structure, "rows_at_once", lambda network, **held: 5)
+    monkeypatch.setattr(gradients, "rows_at_once", lambda network, **held: 5)
+    monkeypatch.setattr(gradients, "_TOGETHER", 2)
     tiled = class_structure(problem())
     REFERENCE.check(tiled.traces, whole.traces)
     REFERENCE.floor(1.0).check(tiled.directions, whole.directions)
+
+
+def test_samples_that_are_alike_do_not_vary_within_their_class() -> None:
+    """Nor by less than nothing, as rounding would have it of a difference of two sums."""
+    for rows in ([0, 4, 9], [0, 0, 0, 4, 4, 9], [1, 5, 5, 8, 8, 8]):
+        shares = class_structure(problem(), torch.tensor(rows)).shares()
+        assert 0 <= shares["within"] < 1e-13
 
 
 def test_samples_can_be_chosen_and_classes_can_be_missing() -> None:
@@ -200,7 +208,7 @@ def test_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         hessian_operator(sight, torch.tensor([12]))
     with pytest.raises(InputError, match="per_class must be an integer of at least 1, got 0"):
         Curvature(per_class=0)
-    monkeypatch.setattr(structure, "_MEAN_BYTES", 1000)
+    monkeypatch.setattr(gradients, "MEAN_BYTES", 1000)
     with pytest.raises(InputError, match=r"small enough for 3² means of gradients, got \d+ trained parameters"):
         class_structure(sight)
     with pytest.raises(InputError, match="trained parameters for dense matrices"):
