@@ -205,7 +205,7 @@ def test_quantities_are_named_by_a_flag_or_a_file(tmp_path: Path, said: Said, ca
         again = said("train", *QUICK, "--config", str(file), "--out", str(tmp_path / "b"))
         assert again["last"] == first["last"]
         assert main(["train", "--quantities", '["logit_sise"]']) == 2
-        assert "no quantity is called 'logit_sise'; did you mean 'logit_size'?" in capsys.readouterr().err
+        assert "no quantity is called 'logit_sise'; did you mean 'logit_size'" in capsys.readouterr().err
 
 
 def test_a_quantity_is_listed_described_and_cited(said: Said, capsys: Any) -> None:
