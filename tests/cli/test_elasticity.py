@@ -1,6 +1,7 @@
 """`elasticity`: the network of a run rebuilt, any network by a file, and what is refused."""
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,20 @@ def dead() -> nn.Module:
     for p in layers.parameters():
         nn.init.zeros_(p)
     return layers
+
+
+def leaving() -> nn.Module:
+    raise SystemExit(3)
+
+
+def of_one() -> nn.Module:
+    """Gives a tuple, as some networks of others do."""
+
+    class Pair(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+            return (x,)
+
+    return Pair()
 
 
 def no_network() -> int:
@@ -156,6 +171,18 @@ def test_a_network_by_name_with_weights_is_that_of_the_run(run: Path, tmp_path: 
     assert other["similarities"] != ours["similarities"]
 
 
+def test_a_module_of_the_folder_one_is_in_will_do(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Said
+) -> None:
+    """A console script finds its own folder, not that in which it was called."""
+    (tmp_path / "found_beside.py").write_text("from torch import nn\n\ndef f():\n    return nn.Linear(6, 5)\n")
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    assert said("elasticity", "found_beside:f", str(data))["num_parameters"] == 35
+    assert sys.path == before
+    del sys.modules["found_beside"]
+
+
 def test_feature_files_will_do(features: Path, said: Said) -> None:
     document = said("elasticity", "mlp", str(features), "--network", "{widths: [6], batch_norm: false}")
     assert document["counts"] == [10] * 4
@@ -182,6 +209,7 @@ def test_what_is_written_is_read_back(run: Path, tmp_path: Path, said: Said) -> 
         key: value for key, value in document.items()
     }
     assert "Local elasticity" in page.read_text()
+    assert read_elasticity(str(out)) == record
     for old, new, message in (
         ('"kind": "run"', '"kind": "walk"', "is no record of elasticity: kind"),
         ('"schema_version": 1', '"schema_version": 2', "schema_version"),
@@ -239,6 +267,14 @@ def _refused(capsys: Any, *arguments: str, message: str) -> None:
         (("HERE:missing", "DATA"), "MODEL: expected package.module:function"),
         (("HERE:no_network", "DATA"), "must give a torch.nn.Module, got int"),
         (("HERE:failing", "DATA"), "must give a network, it raised OSError: no such disk"),
+        (("HERE:leaving", "DATA"), "must give a network, it raised SystemExit: 3"),
+        (("HERE:of_one", "DATA"), r"Pair must give logits \(n, k\), got tuple for 2 samples"),
+        (("broken:f", "DATA"), "that Python can import, got broken:f: SyntaxError: "),
+        (("..here:f", "DATA"), "that Python can import, got ..here:f: TypeError: "),
+        (("mlp", "DATA", "--network", "{name: cnn}"), "--network: expected settings without a name, which is MODEL"),
+        (("HERE:network", "DATA", "--out", "."), "--out: expected a file to write, got the folder ."),
+        (("HERE:network", "DATA", "--report", "."), "--report: expected a file to write, got the folder ."),
+        (("HERE:network", "DATA", "--arrays", "a.npz"), "--arrays: expected FILE.safetensors, got a.npz"),
         (("HERE:network", "DATA", "--network", "{}"), "--network: expected a network of collapselab by its name"),
         (("mlp", "DATA", "--network", "[3"), "--network: expected settings such as"),
         (("mlp", "DATA", "--network", "{width: 3}"), "network mlp has the settings widths, .*, got 'width'"),
@@ -251,7 +287,7 @@ def _refused(capsys: Any, *arguments: str, message: str) -> None:
         (("RUN", "--arm", "a"), r"arm must be one of those of .* \(none, it is one training\), got 'a'"),
         (("RUN", "--weights", "w"), "--weights: expected MODEL with DATA, got the run"),
         (("RUN", "DATA", "--split", "test"), "--split: expected the data of the run, got those of"),
-        (("RUN", "DATA"), r"Classifier must take inputs of shape \(6,\)"),
+        (("RUN", "DATA"), r"Classifier must take inputs in float64 of shape \(6,\)"),
         (("RUN", "--split", "both"), "--split: expected one of 'train', 'test', got both"),
         (("HERE:network", "nan.npz"), r"DATA: nan.npz: x must be finite, got nan at index \(0, 0\)"),
         (("HERE:network", "bytes.npz"), "x must be as the network takes it, in floating point"),
@@ -260,7 +296,7 @@ def _refused(capsys: Any, *arguments: str, message: str) -> None:
         (("HERE:network", "negative.npz"), "y must "),
         (("HERE:network", "alone.npz"), "must have at least 2 samples of each class, got 1 of class 1"),
         (("HERE:network", "same.npz"), "must have samples of at least two classes, got 1"),
-        (("HERE:network", "beyond.npz"), "y must lie in 0..4, got 5 at index"),
+        (("HERE:network", "beyond.npz"), "labels must lie in 0..4 as the network has 5 logits, got 5"),
         (("HERE:network", "nothing.npz"), r"must hold x \(N, ...\) and y \(N,\), got \['z'\]"),
     ],
 )
@@ -274,6 +310,7 @@ def test_refused(
     capsys: Any,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("broken.py").write_text("def f(:")
     x, y = np.ones((8, 6), dtype=np.float32), np.arange(8) % 2
     files: dict[str, dict[str, Any]] = {
         "nan": {"x": np.full((8, 6), np.nan, dtype=np.float32), "y": y},

@@ -1,7 +1,9 @@
 """What `collapselab elasticity` looks at besides runs: networks by their names or a Python function, and files."""
 
 import importlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +95,8 @@ def _mapping(settings: str | None) -> dict[str, Any]:
         raise InputError(f"--network: expected settings such as '{{widths: [64, 32]}}', got {settings!r}") from error
     if not isinstance(found, Mapping):
         raise InputError(f"--network: expected settings such as '{{widths: [64, 32]}}', got {settings!r}")
+    if "name" in found:
+        raise InputError(f"--network: expected settings without a name, which is MODEL, got {settings!r}")
     return dict(found)
 
 
@@ -116,21 +120,43 @@ def _called(model: str) -> "nn.Module":
     """What a function gives; importing it runs the code of its module, which whoever names it asks for."""
     from torch import nn
 
-    module, _, function = model.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"MODEL: expected package.module:function that Python can import, got {model}: {error}"
-        ) from error
-    try:
-        network = found()
-    except Exception as error:  # foreign code, whose errors are of any kind
-        words = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise InputError(f"MODEL: {model}() must give a network, it raised {words}") from error
+    with _from_here():
+        found = _imported(model)
+        try:
+            network = found()
+        except (Exception, SystemExit) as error:  # foreign code, whose errors are of any kind
+            raise InputError(f"MODEL: {model}() must give a network, it raised {_raised(error)}") from error
     if not isinstance(network, nn.Module):
         raise InputError(f"MODEL: {model}() must give a torch.nn.Module, got {type(network).__name__}")
     return network
+
+
+def _imported(model: str) -> Any:
+    """The function of ``package.module:function``."""
+    module, _, function = model.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (Exception, SystemExit) as error:  # a module may raise anything
+        expected = "MODEL: expected package.module:function that Python can import"
+        raise InputError(f"{expected}, got {model}: {_raised(error)}") from error
+
+
+@contextmanager
+def _from_here() -> Iterator[None]:
+    """Let modules of the folder that one is in be found as well, after all others."""
+    here = str(Path.cwd())
+    if here in sys.path:
+        yield
+        return
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+def _raised(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def load(network: "nn.Module", file: str) -> None:

@@ -43,6 +43,7 @@ def answer(arguments: list[str]) -> Answer:
     asked = parsed(_parser(), arguments)
     of_run = RunFolder(asked.what).exists()
     _require_fitting(asked, of_run=of_run)
+    _require_files(asked)
     found = _of_run(asked) if of_run else _of_model(asked)
     written = _written(found, out=asked.out, arrays=asked.arrays, report=asked.report)
     rows = {
@@ -100,6 +101,15 @@ def _require_fitting(asked: Namespace, *, of_run: bool) -> None:
     for flag in ("arm", "split"):
         if asked[flag] is not None:
             raise InputError(f"--{flag}: expected a run folder, got the network {asked.what}")
+
+
+def _require_files(asked: Namespace) -> None:
+    """Refuse what cannot be written before anything is measured."""
+    for flag in ("report", "arrays", "out"):
+        if asked[flag] is not None and Path(asked[flag]).is_dir():
+            raise InputError(f"--{flag}: expected a file to write, got the folder {asked[flag]}")
+    if asked.arrays is not None and Path(asked.arrays).suffix != ".safetensors":
+        raise InputError(f"--arrays: expected FILE.safetensors, got {asked.arrays}")
 
 
 def _of_run(asked: Namespace) -> "Measured":

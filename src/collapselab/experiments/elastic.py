@@ -240,15 +240,17 @@ def _logits(network: nn.Module, x: Tensor) -> int:
             found = network(x[:2])
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         words = " ".join(str(error).split())[:200]
-        raise InputError(f"{name} must take inputs of shape {tuple(x.shape[1:])}, it did not: {words}") from error
+        kind = f"inputs in {str(x.dtype).removeprefix('torch.')}"
+        raise InputError(f"{name} must take {kind} of shape {tuple(x.shape[1:])}, it did not: {words}") from error
     if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != 2:
-        raise InputError(f"{name} must give logits (n, k), got {checks.described(found)} for 2 samples")
+        got = checks.described(found) if isinstance(found, Tensor) else type(found).__name__
+        raise InputError(f"{name} must give logits (n, k), got {got} for 2 samples")
     checks.finite(found, "logits")
     return found.shape[1]
 
 
 def _classes(logits: int, y: Tensor, num_classes: int | None) -> int:
     k = max(logits, int(y.max()) + 1) if num_classes is None else num_classes
-    if logits > 1:
-        checks.labels_in_range(y, logits, "y")
+    if logits > 1 and int(y.max()) >= logits:
+        raise InputError(f"labels must lie in 0..{logits - 1} as the network has {logits} logits, got {int(y.max())}")
     return k

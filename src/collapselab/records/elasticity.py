@@ -1,5 +1,6 @@
 """How a step on samples of one class moves those of others, as it is kept; readable without torch."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -134,7 +135,7 @@ class Elasticity(Record):
         return self
 
 
-def read_elasticity(path: Path) -> Elasticity:
+def read_elasticity(path: "str | os.PathLike[str]") -> Elasticity:
     """Read what ``collapselab elasticity --out`` wrote.
 
     Args:
@@ -146,9 +147,10 @@ def read_elasticity(path: Path) -> Elasticity:
     Raises:
         InputError: If there is no such file, or it is no such record.
     """
-    if not path.is_file():
-        raise InputError(f"no file {path}")
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"no file {file}")
     try:
-        return Elasticity.model_validate_json(path.read_bytes())
+        return Elasticity.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        raise InputError(f"{path} is no record of elasticity: {first_fault(error)}") from error
+        raise InputError(f"{file} is no record of elasticity: {first_fault(error)}") from error
