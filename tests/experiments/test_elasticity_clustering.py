@@ -31,8 +31,8 @@ GOOD: dict[tuple[str, str], float | None] = {
 }
 
 
-def rows_of(change: dict[tuple[str, str], float | None]) -> list[Observation]:
-    """Shares that differ a little between seeds."""
+def rows_of(change: dict[tuple[str, str], float | None], *, error: float = 0.01) -> list[Observation]:
+    """Shares that differ a little between seeds, and an error of the last of them."""
     rows = []
     for (name, method), share in (GOOD | change).items():
         for seed in range(3):
@@ -40,7 +40,8 @@ def rows_of(change: dict[tuple[str, str], float | None]) -> list[Observation]:
             numbers = {FOUND.name: value} | ({BY_COSINES.name: 0.9} if method == "relu" else {})
             for epoch in (0, 1):  # before training everything is as by chance
                 made = numbers if epoch else dict.fromkeys(numbers, 0.5)
-                rows.append(made_row(made, arm=f"{name}-{method}-{seed}", epoch=epoch))
+                wrong = error if seed == 2 and epoch else 0.5 * (1 - epoch)
+                rows.append(made_row(made, arm=f"{name}-{method}-{seed}", epoch=epoch, error=wrong))
     return rows
 
 
@@ -73,6 +74,17 @@ def test_verdict(change: dict[tuple[str, str], float | None], state: str, words:
         assert verdict.figures["half_width_inputs_nuisance_blobs"] == pytest.approx(0.00248, rel=1e-2)
         assert verdict.figures["found_before_training_relu_rings"] == 0.5
         assert verdict.figures["found_by_cosines_relu_rings"] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("change", [{}, {("rings", "relu"): 0.6}])
+def test_networks_that_have_not_learned_the_labels_decide_nothing(change: dict[Any, float | None]) -> None:
+    """Not one way, nor the other."""
+    verdict = RECIPE.verdict(rows_of(change, error=0.06))
+    assert verdict.state == "inconclusive"
+    assert verdict.statement.endswith(
+        "ReLU networks have not learned the labels of rings and nuisance blobs, so that nothing is shown."
+    )
+    assert verdict.figures["training_error_relu_rings"] == 0.06
 
 
 def test_one_seed_decides_nothing() -> None:

@@ -83,6 +83,8 @@ def test_a_number_without_a_value() -> None:
     verdict = RECIPE.verdict(rows)
     assert verdict.state == "inconclusive"
     assert "A number has no value" in verdict.statement
+    rows = [made_row({SIGNAL: 0.0, NOISE: 0.0, SIZE: 1.0}, arm=row.arm) for row in rows]
+    assert "A number has no value: the mean gradient is zero" in RECIPE.verdict(rows).statement
     assert LinearScalingRule(seeds=1).verdict([]).state == "inconclusive"
 
 

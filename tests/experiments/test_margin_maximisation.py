@@ -51,11 +51,11 @@ def rows(
 @pytest.mark.parametrize(
     ("made", "state", "words"),
     [
-        (rows(), "holds", "grew 1.6 ± 0.25-fold from a loss of 1e-5 to the end, where the loss was 1e-20 or less"),
+        (rows(), "holds", "grew 1.6 ± 0.25-fold from a loss of 1e-5 to the end, where the loss was 10^-20 or less"),
         (rows(growth=(1.1, 1.1, 1.12)), "fails", "grew 1.107 ± 0.029-fold"),
         (rows(growth=(1.0, 1.2, 1.6)), "inconclusive", "grew 1.267"),
         (rows(constant=2.0), "fails", "The constant rate came to 2 ± 0 at a loss of 0.0032"),
-        (rows(deepest=9.5), "inconclusive", "ended at 1e-9.5 at best for all seeds; the claim is about what comes"),
+        (rows(deepest=9.5), "inconclusive", "the loss of a seed was still 10^-9.5 at the end; the claim is about"),
         (rows(start=-1.0), "inconclusive", "positive margins"),
         (rows(order=False), "inconclusive", "A number has no value"),
     ],

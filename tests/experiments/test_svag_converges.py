@@ -66,6 +66,26 @@ def test_figures() -> None:
     assert {"half_width_at_end_eta1_4", "half_width_at_end_ngd1_1"} <= set(figures)
 
 
+def test_factors_that_do_not_agree_yet_are_told() -> None:
+    """Then the equation itself may lie elsewhere."""
+    words = "SVAG(2) is not shown to be like SVAG(4)."
+    assert words not in RECIPE.verdict(rows_of(USUAL)).statement
+    statement = RECIPE.verdict(rows_of(USUAL | {(1.0, 2): (0.01, 100.0)})).statement
+    assert statement.count(words) == 1
+    assert statement.index(words) > statement.index("At η = 1 ")
+
+
+def test_a_loss_that_underflows_decides_nothing() -> None:
+    verdict = RECIPE.verdict(rows_of(USUAL | {(1.0, 4): (0.0, 100.0)}))
+    assert verdict.state == "inconclusive"
+    assert "A loss or a norm is 0 in floating point" in verdict.statement
+
+
+def test_the_noise_to_signal_of_a_rate_is_the_median_of_an_even_number_of_seeds() -> None:
+    few = SvagConverges(seeds=2)
+    assert few.verdict(rows_of(USUAL)).figures["noise_to_signal_ngd_1"] == 3.5
+
+
 def test_one_seed_decides_nothing() -> None:
     assert SvagConverges(seeds=1).verdict([]).state == "inconclusive"
 

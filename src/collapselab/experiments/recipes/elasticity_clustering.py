@@ -59,6 +59,9 @@ SETS: Mapping[str, type[Rings | NuisanceBlobs]] = {"rings": Rings, "nuisance_blo
 # What the claim says of the mean share that is right: of ReLU networks at least, and of all else at most.
 LEAST, MOST = 0.99, 0.60
 
+# Share of the training samples that a ReLU network may get wrong: with more it has not been trained under the labels.
+UNLEARNED = 0.05
+
 _fraction = partial(
     declared, source="he2020", family="local_elasticity", at_collapse=None, unit="fraction", lower=0.5, upper=1.0
 )
@@ -236,12 +239,13 @@ class ElasticityClustering:
             observations: All rows of the series.
 
         Returns:
-            The state, a sentence, and the figures it rests on. It takes one interval on the wrong side to fail.
+            The state, a sentence, and the figures it rests on. It takes one interval on the wrong side to fail, and
+            nothing is decided where ReLU networks have not learned the labels.
         """
         if self.seeds < 2:
             statement = "One seed has no interval; at least 2 are needed."
             return Verdict(state="inconclusive", statement=statement, figures={})
-        figures: dict[str, float | int | str | None] = {}
+        figures: dict[str, float] = {}
         sides: list[int] = []
         try:
             for name in SETS:
@@ -252,17 +256,23 @@ class ElasticityClustering:
                 figures |= self._beside(observations, name)
         except UndefinedMetric as undefined:
             return Verdict(state="inconclusive", statement=f"A number has no value: {undefined}.", figures={})
-        state = "fails" if min(sides) < 0 else "holds" if min(sides) > 0 else "inconclusive"
+        unlearned = [name for name in SETS if figures[f"training_error_relu_{name}"] > UNLEARNED]
+        state = "inconclusive" if unlearned or not min(sides) else "fails" if min(sides) < 0 else "holds"
         told = "; ".join(f"{name.replace('_', ' ')}: {_told(name, figures)}" for name in SETS)
         statement = f"Share of the hidden groups that is found: {told} (95 % over {self.seeds} seeds)."
-        return Verdict(state=state, statement=statement, figures=figures)
+        if unlearned:
+            sets = " and ".join(name.replace("_", " ") for name in unlearned)
+            statement += f" ReLU networks have not learned the labels of {sets}, so that nothing is shown."
+        return Verdict(state=state, statement=statement, figures={**figures})
 
     def _beside(self, observations: Sequence[Observation], name: str) -> dict[str, float]:
-        """Means of what else ReLU networks say: before training, and by the cosines of gradients."""
+        """What else ReLU networks say: means before training and by cosines of gradients; largest training error."""
         arms = {_arm(*arm) for arm in self._arms() if arm[:2] == (name, "relu")}
+        errors = [last_row(observations, split="train", arm=arm).error for arm in arms]
         first = [row for row in observations if row.arm in arms and row.epoch == 0 and row.split == "train"]
         return {
             f"found_before_training_relu_{name}": fmean(row.result[FOUND.name] for row in first),
+            f"training_error_relu_{name}": max(errors),
             f"found_by_cosines_relu_{name}": fmean(self._ends(observations, name, "relu", BY_COSINES.name)),
         }
 
@@ -329,7 +339,7 @@ def _side(method: Method, mean: float, half: float) -> int:
     return 1 if low >= 0 else -1 if high < 0 else 0
 
 
-def _told(name: str, figures: Mapping[str, float | int | str | None]) -> str:
+def _told(name: str, figures: Mapping[str, float]) -> str:
     parts = []
     for method, said in METHODS.items():
         half = figures[f"half_width_{method}_{name}"]

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError, UndefinedMetric
-from collapselab.dynamics import GradientNoise, largest_scaling, squared_norm_at_rest
+from collapselab.dynamics import GradientNoise, largest_scaling, noise_to_signal, squared_norm_at_rest
 from collapselab.experiments._spec import experiment
 from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.events import Event
@@ -194,7 +194,7 @@ class LinearScalingRule:
         except UndefinedMetric as undefined:
             return Verdict(state="inconclusive", statement=f"A number has no value: {undefined}.")
         figures = self._figures(observations, found)
-        ratios = {seed: found[1, seed][NOISE] / found[1, seed][SIGNAL] for seed in self._seeds()}
+        ratios = {seed: found[1, seed]["ratio"] for seed in self._seeds()}
         ends = {seed: self._end({k: found[k, seed][SIZE] for k in self.scalings}) for seed in self._seeds()}
         figures |= _interval("noise_to_signal", list(ratios.values()))
         bound = largest_scaling(_mean(list(ratios.values())), closeness=CLOSENESS)
@@ -214,7 +214,8 @@ class LinearScalingRule:
         """Means of an arm's numbers once it is at rest."""
         own = [row for row in observations if row.arm == _arm(scaling, seed) and row.split == "train"]
         numbers = {name: _mean([row.result[name] for row in own]) for name in (SIGNAL, NOISE, SIZE)}
-        return numbers | {"loss": _mean([row.loss for row in own])}
+        ratio = noise_to_signal(numbers[NOISE], numbers[SIGNAL])
+        return numbers | {"loss": _mean([row.loss for row in own]), "ratio": ratio}
 
     def _end(self, values: Mapping[int, float]) -> float | None:
         """The factor at which a number leaves the factor C of its value at 1; None if it does not."""
@@ -236,7 +237,7 @@ class LinearScalingRule:
             figures |= _interval(f"size_{k}", [one[SIZE] for one in own])
             at_end = [last_row(observations, split="train", arm=_arm(k, seed)).result[SIZE] for seed in self._seeds()]
             figures[f"half_width_at_end_{k}"] = mean_and_half_width(at_end)[1]
-            figures |= _interval(f"noise_to_signal_{k}", [one[NOISE] / one[SIGNAL] for one in own])
+            figures |= _interval(f"noise_to_signal_{k}", [one["ratio"] for one in own])
             errors = [last_row(observations, split="test", arm=_arm(k, seed)).error for seed in self._seeds()]
             figures[f"test_accuracy_{k}"] = 1 - _mean(errors)
             rate, decay = k * self.learning_rate, self.weight_decay

@@ -230,7 +230,7 @@ class MarginMaximisation:
         reached = min(path[-1][0] for path in own)
         if reached < START + DECADES_LATER or not all(start is not None and start > 0 for start in starts):
             statement = (
-                f"With the rate over the loss the loss ended at 1e-{reached:.3g} at best for all seeds; the claim is"
+                f"With the rate over the loss the loss of a seed was still 10^{-reached:.3g} at the end; the claim is"
                 f" about what comes after 1e-{START}, and needs {DECADES_LATER} decades more and positive margins."
             )
             return Verdict(state="inconclusive", statement=statement, figures=figures)
@@ -304,7 +304,7 @@ def _told(figures: Figures, own: Sequence[_Path]) -> str:
     first, last = (pair(f"normalised_margin_{OVER_LOSS}_at_{moment}") for moment in (f"1e-{START}", "end"))
     return (
         f"With the rate over the loss the normalised margin grew {pair('growth')}-fold from a loss of 1e-{START} to the"
-        f" end, where the loss was 1e-{deepest:.3g} or less: from {first} to {last}. The constant rate came to"
+        f" end, where the loss was 10^{-deepest:.3g} or less: from {first} to {last}. The constant rate came to"
         f" {pair(f'normalised_margin_{CONSTANT}_at_end')} at a loss of {_power(figures, CONSTANT)}"
         f" (95 % over {len(own)} seeds)."
     )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import NamedTuple
 
 from collapselab.core import checks
@@ -219,10 +220,13 @@ class SvagConverges:
             return Verdict(state="inconclusive", statement="One seed has no interval; at least 2 are needed.")
         figures: dict[str, float | int | str | None] = {}
         found = {one: self._tail(observations, one) for one in self._all()}
+        if not all(one[name] > 0 for one in found.values() for name in ("loss", "size")):
+            statement = "A loss or a norm is 0 in floating point and has no ratio to others."
+            return Verdict(state="inconclusive", statement=statement)
         sides = {}
         for rate in self.learning_rates:
             figures |= self._figures(observations, found, rate)
-            sides[rate] = _regime(figures, rate)
+            sides[rate] = _regime(figures, rate, "sgd")
         slow, fast = sides[self.learning_rates[0]], sides[self.learning_rates[-1]]
         state = "holds" if (slow, fast) == (1, -1) else "fails" if slow < 0 or fast > 0 else "inconclusive"
         told = " ".join(self._told(rate, figures, sides[rate]) for rate in self.learning_rates)
@@ -276,10 +280,13 @@ class SvagConverges:
         alike = ", ".join(f"{word} {said(name, 'svag1')} beside {said(name, last)}" for name, word in words.items())
         ratio = figures[f"noise_to_signal_svag1_{rate:g}"]
         known = "has no value" if ratio is None else f"is {ratio:.3g}"
+        *_, less, most = (1, *self.factors)
+        unsure = less > 1 and _regime(figures, rate, "svag") < 1
+        nearest = f" SVAG({less}) is not shown to be like SVAG({most})." if unsure else ""
         return (
             f"At η = {rate:g} SGD {REGIMES[side]}: {alike} of SVAG({self.factors[-1]}); with Gaussian noise in place"
             f" of minibatches loss {said('loss', 'ngd')}; N/G {known} at the end of SGD, and"
-            f" {least_noise_to_signal(CLOSENESS):.3g} or more is necessary, if not sufficient."
+            f" {least_noise_to_signal(CLOSENESS):.3g} or more is necessary, if not sufficient.{nearest}"
         )
 
     @classmethod
@@ -309,17 +316,16 @@ def _interval(name: str, values: Sequence[float]) -> dict[str, float | int | str
 def _median_ratio(rows: Sequence[Observation]) -> float | None:
     """The median of N/G over arms; None where one has none."""
     try:
-        values = sorted(row.result["noise_to_signal"] for row in rows)
+        return median(row.result["noise_to_signal"] for row in rows)
     except UndefinedMetric:
         return None
-    return values[len(values) // 2]
 
 
-def _regime(figures: Mapping[str, float | int | str | None], rate: float) -> int:
-    """1 where SGD and SVAG are alike in both numbers, -1 where they are apart in one, 0 where neither is shown."""
+def _regime(figures: Mapping[str, float | int | str | None], rate: float, pair: str) -> int:
+    """1 where a pair is alike in both numbers, -1 where it is apart in one, 0 where neither is shown."""
     sides, reach = [], math.log(CLOSENESS)
     for name in ("loss", "size"):
-        mean, half = (_number(figures, f"{part}log_ratio_{name}_sgd_{rate:g}") for part in ("", "half_width_"))
+        mean, half = (_number(figures, f"{part}log_ratio_{name}_{pair}_{rate:g}") for part in ("", "half_width_"))
         sides.append(1 if abs(mean) + half <= reach else -1 if abs(mean) - half > reach else 0)
     return min(sides)
 
