@@ -505,11 +505,53 @@ def test_integrals_of_rates(profile: Any) -> None:
             r"means must end in axes of sizes \(3, 3\), got shape \(3, 2\)",
         ),
         (lambda: binomial_interval(4, 3), "successes must be 3 at most, got 4"),
+        (lambda: LocallyElasticGeneral(torch.tensor(1.0), torch.ones(2, 2, 1, 1), torch.eye(2)), "square matrix"),
+        (lambda: LocallyElasticGeneral(torch.eye(2), torch.tensor(1.0), torch.eye(2)), r"\(2, 2, p, p\)"),
+        (
+            lambda: LocallyElasticGeneral(torch.eye(2), torch.ones(2, 2, 1, 1), math.nan * torch.eye(2)),
+            "noise must be finite, got nan",
+        ),
+        (
+            lambda: LocallyElasticGeneral(torch.eye(2), torch.ones(2, 2, 1, 1), torch.eye(2)).propagator(5000.0),
+            "beyond float64",
+        ),
+        (lambda: separable_pairs(torch.full((4, 3, 2), math.nan)), "h must be finite, got nan"),
+        (lambda: separable_pairs(torch.ones(0, 3, 2)), r"axes of samples, .*, got \(0, 3, 2\)"),
+        (lambda: LocallyElastic(3, ALPHA, BETA).begin(math.nan * means(3, 3)), "means must be finite, got nan"),
     ],
 )
 def test_bad_settings(make: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", [*KINDS, LocallyElasticGeneral])
+def test_bad_states(kind: type) -> None:
+    model = LocallyElasticGeneral.examples()[0] if kind is LocallyElasticGeneral else instance(kind, 3)
+    start = model.draw(generator())
+    size = start["h"].numel()
+    with pytest.raises(InputError, match="t must be a finite number of at least 0, got -1"):
+        model.solution(-1.0, start)
+    with pytest.raises(InputError, match="t must be a finite number of at least 0, got nan"):
+        model.moments(math.nan, start)
+    with pytest.raises(InputError, match="start must have an entry 'mean', got 'h'"):
+        model.solution(1.0, {"h": start["h"]})
+    with pytest.raises(InputError, match="mean must end in axes of sizes"):
+        model.solution(1.0, {"h": start["h"], "mean": torch.ones(3, 7)})
+    with pytest.raises(InputError, match=rf"covariance must have shape \({size}, {size}\)"):
+        model.moments(1.0, start, covariance=torch.eye(2))
+    single = {name: entry.float() for name, entry in start.items()}
+    assert model.solution(1.0, single)["h"].dtype == torch.float64
+
+
+def test_noise_that_becomes_negative_is_not_taken_for_none() -> None:
+    model = LocallyElastic(3, ALPHA, BETA, Sampled((0.0, 1.0, 2.0), (1.0, -3.0, 0.0)))
+    for t, who in itertools.product((1.0, 2.0), ("mean", "self")):
+        one = LocallyElastic(3, ALPHA, BETA, model.noise, moved_by=who)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(InputError, match="noise must not be negative, got -3 at time 1"):
+            one.sampled(t, means(3, 3), samples=2, generator=generator())
+    with pytest.raises(InputError, match="noise must not be negative, got -3 at time 1"):
+        model.moments(2.0, model.draw(generator()))
 
 
 def test_matrices_that_do_not_commute_are_not_exponentiated() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from collapselab.core.errors import InputError, NotKnown
+from collapselab.core.errors import InputError, NotConverged, NotKnown
 from collapselab.theory import (
     AbstractStochasticDynamics,
     LocallyElastic,
@@ -112,6 +112,20 @@ def test_weak_order_one(kind: type, who: Any) -> None:
     ORDER.check([k / 16 for k in merged], errors, order=1.0)
 
 
+@pytest.mark.parametrize("kind", [LocallyElastic, LocallyElasticLogits, LocallyElasticReference])
+def test_weak_order_one_of_the_covariance_of_samples_that_move_themselves(kind: type) -> None:
+    """The scheme is linear in the increments: one step's increment in one direction at a time gives its covariance."""
+    model = kind(3, *RATES, moved_by="self")
+    begun, until = model.begin(torch.zeros(3, 3)), 4.0
+    exact = model.moments(until, begun).covariance["h"]
+    errors = []
+    for count in (8, 16, 32, 64):
+        units = torch.eye(9 * count, dtype=torch.float64).reshape(9 * count, count, 3, 3).transpose(0, 1)
+        carried = driven(model, begun, units, until, 1).flatten(1)  # what each increment becomes
+        errors.append(float((until / count * carried.T @ carried - exact).norm()))
+    ORDER.check([until / count for count in (8, 16, 32, 64)], errors, order=1.0)
+
+
 # ---------------------------------------------------------------- the simulator
 
 
@@ -187,13 +201,24 @@ def test_batches_of_paths_within_the_memory() -> None:
         ({"step": 0.0}, "step must be a finite number above 0"),
         ({"paths": 0}, "paths must be an integer of at least 1"),
         ({"memory_mb": -1.0}, "memory_mb must be a finite number above 0"),
+        ({"start": {"h": torch.ones(3, 3)}}, "start must have the entries mean, h, got h"),
+        ({"start": {"h": torch.ones(2, 3), "mean": torch.ones(3, 3)}}, r"h must end in axes of sizes \(3, 3\)"),
+        ({"start": {"h": torch.ones(3, 3), "mean": torch.full((3, 3), math.nan)}}, "mean must be finite, got nan"),
     ],
 )
 def test_bad_arguments(settings: dict[str, Any], message: str) -> None:
     given: dict[str, Any] = {"times": (1.0,), "step": 0.1, "paths": 2, "generator": generator()} | settings
-    times = given.pop("times")
+    start, times = given.pop("start", generator()), given.pop("times")
     with pytest.raises(InputError, match=message):
-        simulate(LocallyElastic(3, *RATES), generator(), times, **given)
+        simulate(LocallyElastic(3, *RATES), start, times, **given)
+
+
+def test_paths_beyond_the_range_of_floats_are_told() -> None:
+    model = LocallyElastic(3, constant(1.0), constant(0.2))
+    with pytest.raises(NotConverged, match="paths have left the range of float64 by time 5000"):
+        simulate(model, generator(), (1.0, 5000.0), step=1.0, paths=2, generator=generator())
+    with pytest.raises(NotConverged, match="paths have left the range of float64 by time 5000"):
+        sample_updates(model, torch.ones(2, 3, 3), 5000.0, step=1.0, paths=2, generator=generator())
 
 
 # ---------------------------------------------------------------- one sample moves the others
@@ -232,6 +257,10 @@ def test_updates_move_every_sample_of_a_class_alike_without_noise() -> None:
     )
     with pytest.raises(InputError, match=r"start must have shape \(n, 3, 3\)"):
         sample_updates(model, start[0], 1.0, step=0.1, paths=2, generator=generator())
+    with pytest.raises(InputError, match="at least one sample"):
+        sample_updates(model, start[:0], 1.0, step=0.1, paths=2, generator=generator())
+    with pytest.raises(InputError, match="start must be finite, got nan"):
+        sample_updates(model, start * math.nan, 1.0, step=0.1, paths=2, generator=generator())
 
 
 def test_the_process_separates_classes_as_moving_means_do_and_unlike_samples_that_move_themselves() -> None:

@@ -11,7 +11,7 @@ from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.theory._problem import State
 from collapselab.theory._solve import Trajectory
-from collapselab.theory._stochastic import AbstractStochasticDynamics, normal
+from collapselab.theory._stochastic import AbstractStochasticDynamics, normal, within_floats
 
 # Copies of the entries of a path that a step holds at once: state, drift, increments, what they add, sums.
 _COPIES = 8
@@ -43,7 +43,8 @@ def simulate(
         States whose entries have the axis of paths in front; of size 1 where an entry is the same for all of them.
 
     Raises:
-        InputError: If the times do not ascend from 0 or later.
+        InputError: If the times do not ascend from 0 or later, or the start is no state of the equation.
+        NotConverged: If paths leave float64.
 
     Example:
         >>> from collapselab.theory import LocallyElastic, PowerLaw
@@ -58,7 +59,7 @@ def simulate(
         raise InputError(f"times must ascend, got {list(times)!r}")
     checks.real(step, "step", above=0)
     checks.whole(paths, "paths", at_least=1)
-    given = dynamics.draw(start) if isinstance(start, torch.Generator) else start
+    given = dynamics.draw(start) if isinstance(start, torch.Generator) else _state_of(dynamics, start)
     begun = {name: x.detach().double().unsqueeze(0) for name, x in given.items()}
     sizes = _batches(begun, paths, checks.real(memory_mb, "memory_mb", above=0))
     found = [_followed(dynamics, begun, wanted, step=step, paths=size, generator=generator) for size in sizes]
@@ -106,8 +107,20 @@ def _followed(
             increment = {name: normal(shape, generator).mul_(math.sqrt(length)) for name, shape in shapes.items()}
             x = euler_maruyama_step(dynamics, now + place * length, x, step=length, increment=increment)
         now = until
-        kept.append(x)
+        kept.append(within_floats(x, until))
     return kept
+
+
+def _state_of(dynamics: AbstractStochasticDynamics, start: State) -> State:
+    """The start, if it has the entries of a state, with what axes whatever in front."""
+    wanted = dynamics.draw(torch.Generator())
+    if start.keys() != wanted.keys():
+        raise InputError(f"start must have the entries {', '.join(wanted)}, got {', '.join(start) or 'none'}")
+    for name, like in wanted.items():
+        entry = checks.finite(checks.as_tensor(start[name], name), name)
+        if entry.shape[max(entry.ndim - like.ndim, 0) :] != like.shape:
+            raise InputError(f"{name} must end in axes of sizes {tuple(like.shape)}, got shape {tuple(entry.shape)}")
+    return start
 
 
 def _spread(begun: State, shapes: dict[str, tuple[int, ...]]) -> State:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from collapselab.core.errors import NotKnown
+from collapselab.core.errors import NotConverged, NotKnown
 from collapselab.theory._model import AbstractDynamics
 from collapselab.theory._problem import State
 
@@ -104,3 +104,21 @@ def normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
         A tensor of that shape.
     """
     return torch.randn(tuple(shape), generator=generator, dtype=torch.float64)
+
+
+def within_floats(x: State, t: float) -> State:
+    """Insist that simulated paths are numbers still.
+
+    Args:
+        x: Entries by name.
+        t: Time, for the message.
+
+    Returns:
+        The same.
+
+    Raises:
+        NotConverged: If an entry is not finite.
+    """
+    if all(bool(entry.isfinite().all()) for entry in x.values()):
+        return x
+    raise NotConverged(f"paths have left the range of float64 by time {t:g}: ask for an earlier one, or smaller steps")

@@ -45,11 +45,10 @@ class LocallyElasticGeneral(AbstractLocallyElastic):
         checks.one_of(self.moved_by, "moved_by", MOVERS)
         checks.flag(self.commutes, "commutes")
         impact, transform, noise = (self._now(name, 0.0) for name in ("impact", "transform", "noise"))
-        k = impact.shape[0]
-        if impact.ndim != 2 or impact.shape != (k, k) or k < 2:
+        if impact.ndim != 2 or impact.shape[0] != impact.shape[1] or len(impact) < 2:
             raise InputError(f"impact must be a square matrix of two classes or more, got {checks.described(impact)}")
-        p = transform.shape[-1]
-        if transform.shape != (k, k, p, p):
+        k, p = len(impact), transform.shape[-1] if transform.ndim else 0
+        if p == 0 or transform.shape != (k, k, p, p):
             raise InputError(f"transform must have shape ({k}, {k}, p, p), got {checks.described(transform)}")
         if noise.shape != (k * p, k * p):
             raise InputError(f"noise must have shape ({k * p}, {k * p}), got {checks.described(noise)}")
@@ -144,11 +143,11 @@ class LocallyElasticGeneral(AbstractLocallyElastic):
         if t == 0:
             return as_matrix(lambda x: x, self.shape)
         if not (callable(self.impact) or callable(self.transform)):
-            return torch.linalg.matrix_exp(t * self.matrix(0.0))
+            return _exponential(t * self.matrix(0.0))
         if not self.commutes:
             return integrated(lambda s, x: self.matrix(s) @ x, self.propagator(0.0), t)
         self._refuse_if_not_commuting(t)
-        return torch.linalg.matrix_exp(_integral(self.matrix, t))
+        return _exponential(_integral(self.matrix, t))
 
     def noise_root(self, t: float) -> Tensor:
         """The symmetric root of the covariance of the noise per unit of time.
@@ -179,7 +178,7 @@ class LocallyElasticGeneral(AbstractLocallyElastic):
     def _now(self, name: str, t: float) -> Tensor:
         given: Any = getattr(self, name)
         found = checks.as_tensor(given(t) if callable(given) else given, name)
-        return found.double()
+        return checks.finite(found.double(), name)
 
     def _refuse_if_not_commuting(self, t: float) -> None:
         found = torch.stack([self.matrix(t * step / (_COMPARED - 1)) for step in range(_COMPARED)])
@@ -221,6 +220,13 @@ def _root(covariance: Tensor) -> Tensor:
     if not symmetric or float(values.min()) < -1e-12 * largest:
         raise InputError("noise must be a covariance: symmetric, without negative eigenvalues")
     return vectors * values.clamp_min(0).sqrt() @ vectors.T
+
+
+def _exponential(exponent: Tensor) -> Tensor:
+    found = torch.linalg.matrix_exp(exponent)
+    if not bool(found.isfinite().all()):
+        raise InputError("features have grown beyond float64 at this time: ask for less")
+    return found
 
 
 def _integral(of: Callable[[float], Tensor], t: float) -> Tensor:

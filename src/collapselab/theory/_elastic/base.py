@@ -183,10 +183,26 @@ class AbstractLocallyElastic(AbstractStochasticDynamics):
         Raises:
             InputError: If they do not end in the axes of classes and features.
         """
-        means = checks.as_tensor(means, "means").double()
-        if tuple(means.shape[-2:]) != self.shape:
-            raise InputError(f"means must end in axes of sizes {self.shape}, got shape {tuple(means.shape)}")
+        means = self.entry(means, "means")
         return {"h": means} if self.moved_by == "self" else {"mean": means, "h": means}
+
+    def entry(self, x: Tensor, name: str) -> Tensor:
+        """Class means, or samples, in float64.
+
+        Args:
+            x: (..., K, p).
+            name: What to call them.
+
+        Returns:
+            The same.
+
+        Raises:
+            InputError: If they do not end in the axes of classes and features, or are not finite.
+        """
+        x = checks.as_tensor(x, name).double()
+        if tuple(x.shape[-2:]) != self.shape or not x.numel():
+            raise InputError(f"{name} must end in axes of sizes {self.shape}, got shape {tuple(x.shape)}")
+        return checks.finite(x, name)
 
     def solution(self, t: float, start: State) -> State:
         """The exact solution without noise.
@@ -197,11 +213,18 @@ class AbstractLocallyElastic(AbstractStochasticDynamics):
 
         Returns:
             State at time t.
+
+        Raises:
+            InputError: If the time is negative, or the start is no state of the equation.
         """
+        t, names = checks.real(t, "t", at_least=0), ("h",) if self.moved_by == "self" else ("mean", "h")
+        if missing := [name for name in names if name not in start]:
+            raise InputError(f"start must have an entry {missing[0]!r}, got {', '.join(map(repr, start)) or 'none'}")
+        begun = {name: self.entry(start[name], name) for name in names}
         if self.moved_by == "self":
-            return {"h": self.carried(t, start["h"])}
-        mean = self.carried(t, start["mean"])
-        return {"mean": mean, "h": start["h"] + (mean - start["mean"])}
+            return {"h": self.carried(t, begun["h"])}
+        mean = self.carried(t, begun["mean"])
+        return {"mean": mean, "h": begun["h"] + (mean - begun["mean"])}
 
     def moments(self, t: float, start: State, *, covariance: Tensor | None = None) -> Moments:
         r"""Exact mean and covariance: $P(0)+\int\Sigma$ if means move a sample, $P'=MP+PM^T+\Sigma$ if it moves itself.
@@ -213,11 +236,16 @@ class AbstractLocallyElastic(AbstractStochasticDynamics):
 
         Returns:
             Mean and covariance at time t.
+
+        Raises:
+            InputError: If time, start or covariance are not what they must be.
         """
-        size = self.shape[0] * self.shape[1]
+        mean, size = self.solution(t, start), self.shape[0] * self.shape[1]
         begun = torch.zeros(size, size, dtype=torch.float64) if covariance is None else covariance.double()
+        if begun.shape != (size, size):
+            raise InputError(f"covariance must have shape ({size}, {size}), got {checks.described(covariance)}")
         spread = begun + self.noise_integral(t) if self.moved_by == "mean" else self.amplified(t, begun)
-        return Moments(self.solution(t, start), {"h": spread})
+        return Moments(mean, {"h": spread})
 
     def amplified(self, t: float, covariance: Tensor) -> Tensor:
         """The covariance of samples that move themselves, by integration of the equation of Lyapunov.

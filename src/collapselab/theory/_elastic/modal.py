@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from collapselab.core import checks
-from collapselab.core.errors import InputError
 from collapselab.theory._elastic.base import as_matrix, grown
 from collapselab.theory._elastic.phases import combined
 from collapselab.theory._elastic.profiles import Terms
@@ -142,9 +141,9 @@ class AbstractModal(UniformElasticity):
 
     def _log_noise(self, mode: Mode, t: float) -> float:
         """Logarithm of the variance that noise has brought into one direction of a mode."""
+        until = self._noise_until(t)
         if self.moved_by == "mean":
-            brought = float(self.noise.integral(t))
-            return math.log(brought) if brought > 0 else -math.inf
+            return math.log(until) if until > 0 else -math.inf
         now = self.log_growth(mode, t)
         brought, scale = log_integral(
             lambda s: 2 * (now - self.log_growth(mode, s)), t, factor=self.noise.rate, breaks=self._breaks
@@ -172,11 +171,10 @@ class AbstractModal(UniformElasticity):
             The samples, divided by the largest of growth and noise, which may be beyond the range of floats.
 
         Raises:
-            InputError: If the means do not end in the axes of classes and features.
+            InputError: If the time is negative, or the means do not end in the axes of classes and features.
         """
         checks.whole(samples, "samples", at_least=1)
-        if tuple(means.shape[-2:]) != self.shape:
-            raise InputError(f"means must end in axes of sizes {self.shape}, got shape {tuple(means.shape)}")
+        t, means = checks.real(t, "t", at_least=0), self.entry(means, "means")
         kept = [mode for mode in self.modes if not (centred and mode.common)]
         growths = [float(self.log_growth(mode, t)) for mode in kept]
         noises = [self._log_noise(mode, t) / 2 for mode in self.modes]

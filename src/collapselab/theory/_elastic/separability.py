@@ -74,11 +74,12 @@ def separable_pairs(h: Tensor) -> Tensor:
         (..., K (K - 1) / 2) booleans, for pairs in the order (0, 1), (0, 2), ..., (1, 2), ...
 
     Raises:
-        InputError: If there are not two classes or more.
+        InputError: If there are not two classes or more, or no samples or features, or if some are not finite.
     """
     h = checks.as_tensor(h, "h").double()
-    if h.ndim < 3 or h.shape[-2] < 2:
-        raise InputError(f"h must have axes of samples, of two classes or more and of features, got {h.shape}")
+    if h.ndim < 3 or h.shape[-2] < 2 or 0 in h.shape:
+        raise InputError(f"h must have axes of samples, of two classes or more and of features, got {tuple(h.shape)}")
+    checks.finite(h, "h")
     clouds = h.reshape(-1, *h.shape[-3:])
     pairs = torch.tensor(list(itertools.combinations(range(h.shape[-2]), 2)))
     per = max(1, _BUDGET // (len(pairs) * h.shape[-3] * (h.shape[-1] + 2)))

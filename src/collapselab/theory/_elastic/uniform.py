@@ -106,7 +106,13 @@ class UniformElasticity(AbstractLocallyElastic):
             (K p, K p).
         """
         size = self.shape[0] * self.shape[1]
-        return float(self.noise.integral(t)) * torch.eye(size, dtype=torch.float64)
+        return self._noise_until(t) * torch.eye(size, dtype=torch.float64)
+
+    def _noise_until(self, t: float) -> float:
+        """The integral of the variance from 0, which must not be negative at its ends and kinks."""
+        for moment in (t, *(one for one in self.noise.breaks if one < t)):
+            self.noise_root(moment)
+        return float(self.noise.integral(t))
 
     def smallest_elasticity(self, t: float) -> float:
         r"""$\gamma=\min\{\alpha-\beta,\alpha+(K-1)\beta\}$, the smallest eigenvalue of E, which the theorem asks about.

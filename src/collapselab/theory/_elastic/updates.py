@@ -8,7 +8,7 @@ from torch import Tensor
 from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.theory._elastic.base import AbstractLocallyElastic
-from collapselab.theory._stochastic import normal
+from collapselab.theory._stochastic import normal, within_floats
 
 
 def sample_updates(
@@ -38,10 +38,14 @@ def sample_updates(
         (paths, n, K, p).
 
     Raises:
-        InputError: If the start has no such axes.
+        InputError: If the start has no such axes, or is not finite.
+        NotConverged: If features leave float64.
     """
-    if start.ndim != 3 or tuple(start.shape[1:]) != dynamics.shape:
-        raise InputError(f"start must have shape (n, {', '.join(map(str, dynamics.shape))}), got {start.shape}")
+    start = checks.as_tensor(start, "start")
+    if start.ndim != 3 or tuple(start.shape[1:]) != dynamics.shape or not len(start):
+        wanted = ", ".join(map(str, dynamics.shape))
+        raise InputError(f"start must have shape (n, {wanted}), at least one sample, got {tuple(start.shape)}")
+    checks.finite(start, "start")
     checks.real(step, "step", above=0)
     checks.whole(paths, "paths", at_least=1)
     count = math.ceil(checks.real(t, "t", at_least=0) / step * (1 - 1e-12))
@@ -54,4 +58,4 @@ def sample_updates(
         drawn = math.sqrt(length) * normal(x.shape, generator)
         x += length * dynamics.pulled_by(now, source, classes).unsqueeze(1)
         x += dynamics.diffusion(now, {}, {"h": drawn})["h"]
-    return x
+    return within_floats({"h": x}, t)["h"]
