@@ -202,6 +202,28 @@ class Chooses(nn.Module):
         return self.layer(x) if x.sum() > 0 else self.layer(-x)
 
 
+class Recurrent(nn.Module):
+    """What vmap cannot map, in words that do not say so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(1, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x[..., None])[0][:, -1, :1]
+
+
+class Detached(nn.Module):
+    """Has parameters that the logits do not follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x).detach()
+
+
 X = torch.ones(2, 6)
 
 
@@ -212,6 +234,12 @@ X = torch.ones(2, 6)
             lambda: tangent_kernel(Chooses(), X),
             "must be one that torch.func.vmap maps over samples, got Chooses: .*data",
         ),
+        pytest.param(
+            lambda: tangent_kernel(Recurrent(), X),
+            "must be one that torch.func.vmap maps over samples, got Recurrent",
+            marks=pytest.mark.filterwarnings("ignore:There is a performance drop"),
+        ),
+        (lambda: tangent_kernel(Detached(), X), "must give logits that depend on what it trains, got Detached"),
         (
             lambda: tangent_kernel(nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 1)), X),
             "must treat samples one by one, got batch normalisation in train mode: 0",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from collapselab.core.errors import InputError
 from collapselab.dynamics._elasticity.layers import Layer, Module, is_plain
 
 # What the gradient of a weight and the outer products may differ by, in units of rounding: more is another path.
@@ -46,11 +47,16 @@ def outer_products(network: nn.Module, one: Tensor) -> dict[str, Place]:
 
     Returns:
         The layers by name.
+
+    Raises:
+        InputError: If the logits depend on nothing that trains.
     """
     plain = {name: module for name, module in network.named_modules() if is_plain(module) and _trains(module)}
     with torch.enable_grad(), _recorded(plain) as calls:
         z = network(one)
         total = (z * torch.linspace(1, 2, z.numel(), dtype=z.dtype, device=z.device).view_as(z)).sum()
+    if not total.requires_grad:
+        raise InputError(f"network must give logits that depend on what it trains, got {type(network).__name__}")
     once = {name: found[0] for name, found in calls.items() if len(found) == 1 and _one_sample(plain[name], found[0])}
     return {
         name: Place(plain[name], inputs.numel(), outputs.shape)
