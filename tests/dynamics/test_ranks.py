@@ -1,6 +1,7 @@
 """Indicators of rank collapse: closed forms, random matrices, and what has no value."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +90,14 @@ def test_what_has_no_value() -> None:
     low_rank = torch.ones(6, 5)
     assert float(bulk_variance(low_rank)) < 1e-25
     assert float(soft_rank(low_rank, 0.0)) == 0
+
+
+def test_arrays_are_taken_as_tensors_are() -> None:
+    weight = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
+    array: Any = weight.numpy()
+    assert int(rank_loss(array)) == int(rank_loss(weight)) == 0
+    assert float(bulk_variance(array)) == float(bulk_variance(weight))
+    assert float(soft_rank(array, 1.0)) == float(soft_rank(weight, 1.0))
 
 
 def test_what_is_refused() -> None:

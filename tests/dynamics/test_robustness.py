@@ -196,6 +196,18 @@ def test_the_quantity_tells_distances_of_both_splits(generator: torch.Generator)
     assert "no perturbation was found" in str(numbers["robust_median"])
 
 
+def test_every_module_gets_its_mode_back(generator: torch.Generator) -> None:
+    """A frozen batch normalisation within a network that is trained stays frozen."""
+    network = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2)).train()
+    network[1].eval()
+    x = torch.randn(5, 6, generator=generator)
+    buffers = {name: b.clone() for name, b in network.named_buffers()}
+    found = deepfool(network, x, torch.zeros(5, dtype=torch.long))
+    assert [module.training for module in network] == [True, False, True, True]
+    assert all(torch.equal(buffers[name], b) for name, b in network.named_buffers())
+    assert found.distance.dtype == torch.float64
+
+
 BATCH = torch.zeros(2, 3)
 LABELS = torch.tensor([0, 1])
 
@@ -216,6 +228,19 @@ LABELS = torch.tensor([0, 1])
         (lambda n: linear_l2(n.weight, None, torch.zeros(2, 4), LABELS), "x must have 3 columns, as weight has, got 4"),
         (lambda n: linear_l2(n.weight, torch.zeros(3), BATCH, LABELS), "bias must be one number a class"),
         (lambda n: lipschitz_bounds(torch.zeros(2, 2), LABELS, []), "weights must end in a matrix of 2 rows"),
+        (
+            lambda n: lipschitz_bounds(torch.zeros(2, 2), LABELS, [torch.ones(5, 3), torch.ones(2, 9)]),
+            r"weights must be a chain of layers, got shapes \(5, 3\), \(2, 9\)",
+        ),
+        (lambda n: linear_l2(n.weight, torch.full((2,), math.nan), BATCH, LABELS), "bias must be finite, got nan"),
+        (lambda n: deepfool(nn.Linear(3, 1), BATCH, 0 * LABELS), "number of classes must be an integer of at least 2"),
+        (lambda n: pgd_l2(nn.Linear(3, 1), BATCH, 0 * LABELS, largest=1.0), "number of classes must be an integer"),
+        (lambda n: deepfool(n, BATCH, LABELS, box=("a", "b")), "ends of box must be a finite number, got 'a'"),
+        (lambda n: least_perturbations(), "perturbations of the same samples, at least one"),
+        (
+            lambda n: least_perturbations(*(deepfool(n, BATCH[:some], LABELS[:some]) for some in (1, 2))),
+            "perturbations of the same samples",
+        ),
         (lambda n: Robustness(per_class=0), "per_class must be an integer of at least 1, got 0"),
         (lambda n: Robustness(radii=()), "radii must be at least one number"),
         (lambda n: Robustness(radii=(0.5, 0.5)), "radii must differ in their first six digits"),

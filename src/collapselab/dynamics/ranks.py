@@ -56,6 +56,7 @@ def rank_loss(weight: Tensor) -> Tensor:
         >>> int(rank_loss(torch.ones(3, 2)))
         1
     """
+    weight = checks.matrix(weight, "weight", axes="(rows, columns)")
     s, resolution = _singular_values(weight), torch.finfo(weight.dtype).eps
     return (s <= max(weight.shape) * resolution * s[0]).sum()
 
@@ -128,8 +129,8 @@ def soft_rank(weight: Tensor, variance: float) -> Tensor:
 
 def _spectrum(weight: Tensor) -> tuple[Float[Tensor, " m"], float]:
     """Ascending eigenvalues of X, and Q."""
-    s = _singular_values(weight)
-    rows, columns = max(weight.shape), min(weight.shape)
+    weight = checks.matrix(weight, "weight", axes="(rows, columns)")
+    s, rows, columns = _singular_values(weight), max(weight.shape), min(weight.shape)
     return (s.square() / rows).flip(0), rows / columns
 
 

@@ -11,6 +11,7 @@ from torch.func import functional_call, jacrev, vmap
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
+from collapselab.dynamics._margin.doubled import evaluating
 from collapselab.dynamics._robustness.closed_forms import gaps_of
 from collapselab.dynamics._robustness.perturbations import Perturbations, size_of
 
@@ -164,20 +165,19 @@ def attacked(network: nn.Module, x: Tensor, y: Tensor, *, box: Box | None) -> It
     y = checks.labels(y, num_rows=len(x))
     if box is not None:
         _check_box(box, x)
-    was_training = network.training
-    network.eval()
-    try:
+    with evaluating(network):
         with torch.no_grad():
             z = checks.matrix(network(x), "logits", axes="(samples, classes)")
+        checks.whole(z.shape[1], "number of classes", at_least=2)
         y = checks.labels_in_range(y, z.shape[1])
         size = z.abs().amax(1)
         scale = torch.where(size > 0, size, 1.0)
         yield Attacked(network, x, y, scale, gaps_of(z / scale[:, None], y), box)
-    finally:
-        network.train(was_training)
 
 
 def _check_box(box: Box, x: Tensor) -> None:
+    for end in box:
+        checks.real(end, "ends of box")
     if len(box) != 2 or not box[0] < box[1]:
         raise InputError(f"box must be two numbers in ascending order, got {box!r}")
     low, high = torch.aminmax(x)

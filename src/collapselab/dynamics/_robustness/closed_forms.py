@@ -1,5 +1,6 @@
 """Distances that need no attack: exact for linear classifiers, a lower bound for networks of known slope."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -93,7 +94,12 @@ def lipschitz_bounds(z: Tensor, y: Tensor, weights: Sequence[Tensor]) -> Tensor:
     y = checks.labels_in_range(checks.labels(y, num_rows=len(z)), z.shape[1])
     if not weights or len(weights[-1]) != z.shape[1]:
         raise InputError(f"weights must end in a matrix of {z.shape[1]} rows, one a class")
-    *inner, last = [checks.matrix(w, "every one of weights", axes="(units, inputs)").double() for w in weights]
+    chain = [checks.matrix(w, "every one of weights", axes="(units, inputs)").double() for w in weights]
+    if any(len(before) != after.shape[1] for before, after in itertools.pairwise(chain)):
+        raise InputError(
+            f"weights must be a chain of layers, got shapes {', '.join(str(tuple(w.shape)) for w in chain)}"
+        )
+    *inner, last = chain
     slope = math.prod(float(torch.linalg.matrix_norm(w, 2)) for w in inner)
     slopes = slope * torch.linalg.vector_norm(last[:, None] - last, dim=2)
     return _nearest(gaps_of(z, y), slopes[y])[0]
@@ -128,4 +134,4 @@ def _checked(weight: Tensor, bias: Tensor | None, x: Tensor) -> tuple[Tensor, Te
     b = torch.zeros(len(w), dtype=w.dtype, device=w.device) if bias is None else checks.as_tensor(bias, "bias").double()
     if b.shape != (len(w),):
         raise InputError(f"bias must be one number a class, got {checks.described(b)}")
-    return w, b, x
+    return w, checks.finite(b, "bias"), x

@@ -101,7 +101,12 @@ def least_perturbations(*found: Perturbations) -> Perturbations:
 
     Returns:
         Sample by sample the smallest distance.
+
+    Raises:
+        InputError: If there are none, or they are of different samples.
     """
+    if len({tuple(one.moved.shape) for one in found}) != 1:
+        raise InputError("found must be perturbations of the same samples, at least one")
     distances = torch.stack([one.distance for one in found])
     best = distances.argmin(0)
     rows = torch.arange(len(best), device=best.device)
