@@ -49,7 +49,7 @@ _SCALE = 10.0
     claim=(
         "Learning rate and batch size can be raised together by about the noise-to-signal ratio N/G measured at the"
         " smallest batch: the squared norm that the weights come to rest at stays within a factor C = 1.41 up to a"
-        " factor of rate and batch that is within 2 of N/G, and below C²(1 + N/G)."
+        " factor of rate and batch that differs from N/G by less than a factor 2, and is below C²(1 + N/G)."
     ),
     title="Where the linear scaling rule ends",
     notes=(
