@@ -237,7 +237,7 @@ def _logits(network: nn.Module, x: Tensor) -> int:
     name = type(network).__name__
     try:
         with torch.no_grad():
-            found = network(x[:2])
+            found = network(x[:2].clone())
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         words = " ".join(str(error).split())[:200]
         kind = f"inputs in {str(x.dtype).removeprefix('torch.')}"

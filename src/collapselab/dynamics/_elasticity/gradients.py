@@ -127,11 +127,11 @@ class Differentiation:
             raise InputError(f"network must be a torch.nn.Module, got {described(network)}")
         weights = trained(network)
         require_apart(network)
-        places = outer_products(network, one)
+        places = outer_products(network, one.clone())  # some networks write into what they are given
         inside = {id(p) for place in places.values() for p in place.module.parameters()}
         rest = [p for p in network.parameters() if p.requires_grad and id(p) not in inside]
         with torch.no_grad():
-            told = read(network(one).squeeze(0), label)
+            told = read(network(one.clone()).squeeze(0), label)
         bytes_each = max(w.element_size() for w in weights.values())
         passed = sum(place.shape.numel() for place in places.values()) + sum(p.numel() for p in rest)
         passed += max((place.multiplied_out for place in places.values()), default=0)
@@ -154,7 +154,7 @@ class Differentiation:
 
         def number(own: dict[str, Tensor], add: dict[str, Tensor], one: Tensor, label: Tensor) -> tuple[Tensor, dict]:
             tap.shifts, tap.inputs = add, {}
-            z = functional_call(self.network, (own, rest), (one[None],)).squeeze(0)
+            z = functional_call(self.network, (own, rest), (one[None].clone(),)).squeeze(0)
             return self.read(z, label), tap.inputs
 
         by_parameters = (grad if self.count is None else jacrev)(number, argnums=(0, 1), has_aux=True)

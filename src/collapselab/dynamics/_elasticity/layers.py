@@ -27,6 +27,8 @@ def is_plain(module: nn.Module) -> TypeGuard[Module]:
     Returns:
         Whether it is.
     """
+    if not isinstance(getattr(module, "weight", None), nn.Parameter):
+        return False  # made anew before each call, of a parameter of another name
     if type(module) is nn.Conv2d:
         return module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
     return type(module) is nn.Linear
