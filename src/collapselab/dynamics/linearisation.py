@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError, UndefinedMetric
-from collapselab.dynamics._elasticity.doors import require_apart
 from collapselab.dynamics._elasticity.kernel import tangent_blocks
+from collapselab.dynamics._mapped import require_apart
 from collapselab.dynamics._spec import Found, Quantity, Sight, quantity
 from collapselab.dynamics._tangent import BUDGET
 from collapselab.records.numbers import Extra, declared

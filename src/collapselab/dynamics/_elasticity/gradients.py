@@ -10,9 +10,9 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 from collapselab.core.checks import described
 from collapselab.core.errors import InputError
-from collapselab.dynamics._elasticity.doors import mapped, require_apart
 from collapselab.dynamics._elasticity.layers import Layer
 from collapselab.dynamics._elasticity.outer import Place, outer_products
+from collapselab.dynamics._mapped import mapped, require_apart
 from collapselab.dynamics._tangent import Read, fixed, trained
 
 

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from collapselab.core import checks
-from collapselab.dynamics._elasticity.doors import labelled, mapped, require_apart
+from collapselab.dynamics._elasticity.doors import labelled
 from collapselab.dynamics._elasticity.readings import single_logit
 from collapselab.dynamics._elasticity.similarity import moved
+from collapselab.dynamics._mapped import mapped, require_apart
 from collapselab.dynamics._tangent import BUDGET, Read, fixed, trained
 
 OfNumber = Callable[[Tensor, Tensor], Tensor]

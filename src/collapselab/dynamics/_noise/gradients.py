@@ -8,7 +8,7 @@ from torch.func import functional_call, grad, vmap
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
-from collapselab.dynamics._elasticity.doors import mapped, require_apart
+from collapselab.dynamics._mapped import mapped, require_apart
 from collapselab.dynamics._noise.moments import MinibatchGradients, SampleGradients
 from collapselab.dynamics._spec import Sight
 from collapselab.dynamics._tangent import BUDGET, fixed, rows_at_once, trained
