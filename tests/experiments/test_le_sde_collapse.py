@@ -14,14 +14,15 @@ from experiments.made_rows import made_row
 CLAIMED = ("aligned", "reference-negative")
 
 
-def rows(changed: dict[str, float] | None = None) -> list[Observation]:
+def rows(changed: dict[str, float] | None = None, cosines: tuple[float, float] = (0.5, 1.0)) -> list[Observation]:
     """Shares of starts that have collapsed as the claim has them, but for some equations."""
     made = []
     for case in LeSdeCollapse().cases:
         share = (changed or {}).get(case.name, float(case.collapses))
         medians = {one.name: 0.01 for one in MEDIANS.values()}
         made += [
-            made_row({COLLAPSED.name: at} | medians, arm=case.name, epoch=epoch) for epoch, at in ((1, 0.0), (9, share))
+            made_row({COLLAPSED.name: at, ALIGNED.name: cosine} | medians, arm=case.name, epoch=epoch)
+            for epoch, at, cosine in zip((1, 9), (0.0, share), cosines, strict=True)
         ]
     return made
 
@@ -44,6 +45,14 @@ def test_verdict(changed: dict[str, float], state: str, words: str) -> None:
     if not changed:
         assert verdict.figures["aligned_low"] == pytest.approx(0.8316, abs=1e-4)
         assert verdict.figures["identity_high"] == pytest.approx(0.1684, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("cosines", "state"), [((0.5, 0.9), "inconclusive"), ((0.9, 0.9), "fails"), ((0.99, 0.995), "fails")]
+)
+def test_paths_that_end_on_their_way_decide_nothing(cosines: tuple[float, float], state: str) -> None:
+    verdict = LeSdeCollapse().verdict(rows({"aligned": 0.4}, cosines))
+    assert verdict.state == state
 
 
 def test_rows_of_a_small_run(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from collapselab.core.errors import InputError
 from collapselab.experiments import run_experiment
-from collapselab.experiments.recipes.le_sde_separation import HIGH, LOW, SHARE, TIME, LeSdeSeparation
+from collapselab.experiments.recipes.le_sde_separation import HIGH, LOW, SHARE, TIME, LeSdeSeparation, _by_chance
 from collapselab.records import RunFolder
 from collapselab.records.schema import Observation
+from collapselab.theory import separable_pairs
 from experiments.made_rows import made_row
 
 SMALL = LeSdeSeparation(exponents=(0.5, 1.5), boundary=(1.5,), decades=2)
@@ -34,6 +36,8 @@ def rows(changed: dict[str, tuple[float, float]] | None = None) -> list[Observat
         ({"self-drift": (0.5, 0.9)}, "fails", "for 2 of the 3 that should not"),
         ({"boundary-1.5": (0.1, 0.3)}, "inconclusive", "1 are undecided by 40 trials"),
         ({"exponent-0.5": (0.7, 0.95)}, "inconclusive", "At time 1e2"),
+        ({"exponent-0.5": (0.5, 0.79)}, "inconclusive", "1 are undecided"),  # more than before: later perhaps
+        ({"exponent-0.5": (0.4, 0.6)}, "fails", "for 1 of the 2 equations"),  # no more than before
         ({"gamma-0": (0.0, 0.2), "boundary-1.5": (0.1, 0.3)}, "fails", "1 are undecided"),
     ],
 )
@@ -62,6 +66,23 @@ def test_equations_and_what_theory_says_of_them() -> None:
     for t in (0.0, 10.0):
         gap = [same[name].intra.rate(t) - same[name].inter.rate(t) for name in ("exponent-0.5", "gamma-0")]
         assert gap[0] == pytest.approx(gap[1])
+
+
+def test_one_early_time_decides_nothing(tmp_path: Path) -> None:
+    run = run_experiment(
+        LeSdeSeparation(exponents=(0.5,), boundary=(3.0,), decades=1, trials=10, per_class=20), tmp_path / "run"
+    )
+    assert run.verdict is not None
+    assert run.verdict.state == "inconclusive", run.verdict
+
+
+@pytest.mark.parametrize(("samples", "features", "trials"), [(2, 3, 20), (3, 2, 300), (6, 1, 300), (12, 3, 300)])
+def test_chance_of_separable_clouds(samples: int, features: int, trials: int) -> None:
+    draw = torch.Generator().manual_seed(0)
+    clouds = torch.randn(trials, samples, 2, features, generator=draw, dtype=torch.float64)
+    most = _by_chance(samples, features)
+    assert float(separable_pairs(clouds).double().mean()) <= most + 4 * (most * (1 - most) / trials) ** 0.5
+    assert most == 1 or most < 0.6
 
 
 def test_rows_of_a_small_run(tmp_path: Path) -> None:
@@ -95,6 +116,8 @@ def test_rows_of_a_small_run(tmp_path: Path) -> None:
         ({"scale": 0.0}, "scale must be a finite number above 0"),
         ({"num_classes": 1}, "num_classes must be an integer of at least 2"),
         ({"per_class": 1}, "per_class must be an integer of at least 2"),
+        ({"per_class": 2}, "large enough for classes not to be separable by chance, got 2: .* with probability 1"),
+        ({"per_class": 50, "num_features": 50}, "by chance"),
         ({"decades": 0}, "decades must be an integer of at least 1"),
     ],
 )

@@ -39,6 +39,9 @@ FACES = {"nc1_pinv": "NC1", NC2: "NC2", NC3: "NC3", NC4: "NC4"}
 # What the interval of a probability that should be 1 must lie above, and of one that should be 0 below.
 NEARLY_ALL, HARDLY_ANY = 0.8, 0.2
 
+# Cosine of class means with the simplex from which on they have turned to it.
+THERE = 0.99
+
 _extra = partial(declared, source="zhang2021", family="local_elasticity")
 MEDIANS = {
     name: _extra(
@@ -226,6 +229,8 @@ class LeSdeCollapse:
     def verdict(self, observations: Sequence[Observation]) -> Verdict:
         """Whether logits collapse at the end of the equations of which it is claimed, and of those alone.
 
+        Where class means were turning to the simplex still, it is undecided whether they would have.
+
         Args:
             observations: All rows of the series.
 
@@ -240,7 +245,8 @@ class LeSdeCollapse:
             figures |= {f"{case.name}_low": low, f"{case.name}_high": high}
             figures |= {f"{case.name}_{FACES[name]}": row[median.name] for name, median in MEDIANS.items()}
             agree += [case.name] if (low >= NEARLY_ALL if case.collapses else high <= HARDLY_ANY) else []
-            against += [case.name] if (high < NEARLY_ALL if case.collapses else low > HARDLY_ANY) else []
+            missed = high < NEARLY_ALL and not _turning(observations, case.name) if case.collapses else low > HARDLY_ANY
+            against += [case.name] if missed else []
         claimed = [case.name for case in self.cases if case.collapses]
         others = len(self.cases) - len(claimed)
         open_ones = len(self.cases) - len(agree) - len(against)
@@ -248,7 +254,7 @@ class LeSdeCollapse:
             f"At time {self.time} logits have collapsed with probability {NEARLY_ALL:g} or more in"
             f" {len(set(claimed) & set(agree))} of the {len(claimed)} equations of which it is claimed, and with"
             f" {HARDLY_ANY:g} or less in {len(set(agree) - set(claimed))} of the {others} others; {open_ones} are"
-            f" undecided by {self.starts} starts."
+            f" undecided by {self.starts} starts and this time."
         )
         state = "fails" if against else "inconclusive" if open_ones else "holds"
         return Verdict(state=state, statement=statement, figures=figures)
@@ -261,3 +267,10 @@ class LeSdeCollapse:
             The recipe.
         """
         return cls(num_classes=3, per_class=10, inter=0.4, time=60, step=0.5, measurements=1, starts=20)
+
+
+def _turning(observations: Sequence[Observation], arm: str) -> bool:
+    """Whether class means were on their way to the simplex at the end, but not there."""
+    rows = sorted((row for row in observations if row.arm == arm and not row.layer), key=lambda row: row.step)
+    cosines = [row.result[ALIGNED.name] for row in rows]
+    return cosines[-1] < THERE and (len(cosines) < 2 or cosines[-1] > cosines[-2])
