@@ -346,6 +346,20 @@ def test_runs_without_a_network_or_its_weights_are_refused(run: Path, tmp_path: 
     _refused(capsys, str(tmp_path / "other"), message="must hold the weights of the network of its record")
 
 
+def test_a_run_that_is_older_than_a_setting_is_read_with_a_note(run: Path, tmp_path: Path, said: Said) -> None:
+    """It cannot go on, but what it kept can be looked at."""
+    record = RunFolder(run).read()
+    config = {name: value for name, value in record.config.items() if name != "quantities"}
+    RunFolder(tmp_path / "old").write(record.model_copy(update={"config": config}))
+    (tmp_path / "old" / "weights.safetensors").write_bytes((run / "weights.safetensors").read_bytes())
+    page = tmp_path / "old.html"
+    old, new = said("elasticity", str(tmp_path / "old"), "--report", str(page)), said("elasticity", str(run))
+    assert old["similarities"] == new["similarities"]
+    assert old["notes"] == ["The run is older than the setting quantities: taken at the default."]
+    assert new["notes"] == []
+    assert old["notes"][0] in page.read_text()
+
+
 def test_global_randomness_is_left_alone(run: Path) -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()

@@ -9,7 +9,7 @@ import pytest
 from collapselab.core.cite import references
 from collapselab.core.errors import CollapselabError, InputError, UnknownName
 from collapselab.experiments import REGISTRY, Recipe, experiment
-from collapselab.experiments.config import config_of, declared, digest_of, recipe_of, require_same
+from collapselab.experiments.config import config_of, declared, digest_of, recipe_of, require_same, younger_recipe_of
 from collapselab.experiments.recipes.watch_collapse import WatchCollapse
 from collapselab.records import Claim, Run, provenance
 
@@ -73,6 +73,11 @@ def test_a_record_of_another_version() -> None:
     del config["seed"]
     with pytest.raises(InputError, match="another version of watch-collapse: fields that differ: colour, seed"):
         recipe_of(record({**config, "colour": "red"}))
+    with pytest.raises(InputError, match="another version of watch-collapse: fields that differ: colour, seed"):
+        younger_recipe_of(record({**config, "colour": "red"}))
+    with pytest.raises(InputError, match="another version of watch-collapse: fields that differ: seed"):
+        recipe_of(record(config))
+    assert younger_recipe_of(record(config)) == (WatchCollapse(), ("seed",))
     with pytest.raises(InputError, match="the run cannot go on: no experiment is called 'watch-paint'"):
         recipe_of(record(config, name="watch-paint"))
 

@@ -193,6 +193,7 @@ def _head(record: Elasticity) -> str:
         [
             f"{record.model}{arm}: weights {record.weights}, {record.num_parameters:,} parameters",
             f"{record.data}{split}: {each} samples of each of {len(record.classes)} classes, seed {record.seed}",
+            *record.notes,
         ]
     )
 

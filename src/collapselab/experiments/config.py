@@ -160,15 +160,41 @@ def recipe_of(run: Run) -> Recipe:
     Raises:
         InputError: If the experiment is not known here or its fields have changed since.
     """
+    recipe, assumed = younger_recipe_of(run)
+    if assumed:
+        raise InputError(_of_another_version(run))
+    return recipe
+
+
+def younger_recipe_of(run: Run) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe of a record that may be older than some of its fields, which are then left at their defaults.
+
+    What a default does may be another thing than what was done before there was a choice: this is for looking at what a
+    run kept, and not for going on with it.
+
+    Args:
+        run: A run's record.
+
+    Returns:
+        The recipe, and the names of the fields that the record does not know.
+
+    Raises:
+        InputError: If the experiment is not known here, or the record has fields that it no longer has.
+    """
     try:
         entry = REGISTRY[run.name]
     except UnknownName as error:
         raise InputError(f"the run cannot go on: {error}") from error
-    known = {field.name for field in dataclasses.fields(entry.cls)}
-    if known != run.config.keys():
-        differing = ", ".join(sorted(known ^ run.config.keys()))
-        raise InputError(f"the run was made by another version of {run.name}: fields that differ: {differing}")
-    return recipe_from(entry, run.config)
+    known = tuple(field.name for field in dataclasses.fields(entry.cls))
+    if not run.config.keys() <= set(known):
+        raise InputError(_of_another_version(run))
+    return recipe_from(entry, run.config), tuple(name for name in known if name not in run.config)
+
+
+def _of_another_version(run: Run) -> str:
+    known = {field.name for field in dataclasses.fields(REGISTRY[run.name].cls)}
+    differing = ", ".join(sorted(known ^ run.config.keys()))
+    return f"the run was made by another version of {run.name}: fields that differ: {differing}"
 
 
 def recipe_from(entry: Experiment, config: Mapping[str, Any]) -> Recipe:

@@ -130,7 +130,13 @@ def elasticity_of_run(
         weights="end of training",
         data=data_name or _data_of(found.run.config),
         split=split if data is None else None,
+        notes=_notes(found.assumed),
     )
+
+
+def _notes(assumed: tuple[str, ...]) -> tuple[str, ...]:
+    settings = "the setting" if len(assumed) == 1 else "the settings"
+    return (f"The run is older than {settings} {', '.join(assumed)}: taken at the default.",) if assumed else ()
 
 
 def _data_of(config: Mapping[str, Any]) -> str:

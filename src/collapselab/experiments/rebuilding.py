@@ -10,7 +10,8 @@ from torch import nn
 
 from collapselab.core.errors import InputError
 from collapselab.core.random import child_seed, preserved_randomness
-from collapselab.experiments.config import recipe_of
+from collapselab.experiments._spec import Recipe
+from collapselab.experiments.config import younger_recipe_of
 from collapselab.experiments.probe import Probe
 from collapselab.records import Run, RunFolder
 from collapselab.training import Training
@@ -24,11 +25,13 @@ class Rebuilt:
         run: The record.
         arm: Name of the arm; empty in a run of one training.
         training: Its network has the kept weights and is in eval mode; its data are those of the run.
+        assumed: Settings that the run is older than, taken at their defaults.
     """
 
     run: Run
     arm: str
     training: Training
+    assumed: tuple[str, ...] = ()
 
 
 def rebuilt(folder: "str | os.PathLike[str]", *, arm: str | None = None, device: torch.device | None = None) -> Rebuilt:
@@ -51,7 +54,8 @@ def rebuilt(folder: "str | os.PathLike[str]", *, arm: str | None = None, device:
     place = RunFolder(folder)
     run = place.read()
     with preserved_randomness():
-        trainings = _trainings(run, torch.device("cpu") if device is None else device)
+        recipe, assumed = younger_recipe_of(run)
+        trainings = _trainings(recipe, run.name, torch.device("cpu") if device is None else device)
         name = _arm_of(run, arm, place)
         if not place.weights_file(name).is_file():
             what = f"arm {name} of {place.path}" if name else str(place.path)
@@ -62,7 +66,7 @@ def rebuilt(folder: "str | os.PathLike[str]", *, arm: str | None = None, device:
         training = trainings[name]()
     _load(training.network, {key: torch.from_numpy(a) for key, a in place.read_weights(name).items()}, place)
     training.network.eval()
-    return Rebuilt(run, name, training)
+    return Rebuilt(run, name, training, assumed)
 
 
 def _arm_of(run: Run, arm: str | None, place: RunFolder) -> str:
@@ -97,14 +101,14 @@ class _Asking(Probe):
         raise _SetUp({case.name: case.make for case in cases})
 
 
-def _trainings(run: Run, device: torch.device) -> dict[str, Callable[[], Training]]:
-    """What the recipe of a run trains, by the names of its arms; not set up where there are several."""
+def _trainings(recipe: Recipe, name: str, device: torch.device) -> dict[str, Callable[[], Training]]:
+    """What a recipe trains, by the names of its arms; not set up where there are several."""
     try:
-        events: Iterator[Any] = iter(recipe_of(run).run(_Asking.on(device)))
+        events: Iterator[Any] = iter(recipe.run(_Asking.on(device)))
         next(events, None)  # some recipes begin when they are asked for their first event
     except _SetUp as found:
         return found.trainings
-    raise InputError(f"a run must be of a recipe that trains networks and keeps their weights, got one of {run.name}")
+    raise InputError(f"a run must be of a recipe that trains networks and keeps their weights, got one of {name}")
 
 
 def _load(network: nn.Module, weights: dict[str, torch.Tensor], place: RunFolder) -> None:

@@ -98,6 +98,7 @@ class Elasticity(Record):
         classes: Labels seen, ascending.
         counts: Samples of each of them that were looked at.
         seed: What decided which samples.
+        notes: What to bear in mind.
         reading: The number of the logits whose gradients are compared: ``own_residual``, the logits along the residual
             of the label, or ``single_logit`` of a network with one output.
         similarities: Key of a declaration to the similarity.
@@ -117,6 +118,7 @@ class Elasticity(Record):
     classes: tuple[int, ...]
     counts: tuple[int, ...]
     seed: int
+    notes: tuple[str, ...] = ()
     reading: Literal["own_residual", "single_logit"]
     similarities: dict[str, BetweenClasses]
     declarations: dict[str, Declaration] = Field(default_factory=dict)

@@ -44,6 +44,7 @@ def elasticity_page(found: Elasticity) -> str:
         "headings": {f"matrix-{name}": _heading(found, name) for name in defined},
         "few": len(found.classes) <= MOST_CLASSES,
         "cards": [_card(found, name, one) for name, one in defined.items()],
+        "notes": found.notes,
         "undefined": [(name, one.undefined) for name, one in found.similarities.items() if one.undefined is not None],
         "rows": [] if first is None else [_row(row) for row in defined[first].rows(found.classes)[:_MOST_ROWS]],
         "first": "" if first is None else found.declarations[first].label,
