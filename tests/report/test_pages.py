@@ -7,7 +7,15 @@ from collapselab.core.errors import InputError, StorageError
 from collapselab.records import Claim, Measurement, RunFolder, Verdict
 from collapselab.report import write_comparison, write_measurements_report, write_report
 from collapselab.report.page import as_script_data
-from report.fakes import DECLARATIONS, EPOCHS, PROVENANCE, declaration, measurements, snapshot, write_run
+from report.fakes import (
+    DECLARATIONS,
+    EPOCHS,
+    PROVENANCE,
+    declaration,
+    measurements,
+    snapshot,
+    write_run,
+)
 from report.html import Page
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
@@ -48,6 +56,19 @@ def test_headline_has_verdict_numbers_targets_and_change(run):
     assert "8 at epoch 0: 1,668 times smaller; since zero training error 31.9 times smaller" in text
     assert "at collapse: 0" in text
     assert "Papyan, Han and Donoho (2020)" in text
+
+
+def test_figures_of_a_verdict_bear_their_intervals(tmp_path):
+    figures = {"growth": 1.5, "half_width_growth": 0.25, "half_width_at_3": 2.0, "none": None}
+    verdict = Verdict(state="holds", statement="It grew.", figures=figures)
+    page = read(write_report([write_run(tmp_path / "few", verdict=verdict)]))
+    assert "growth 1.5 ± 0.25" in page.text
+    assert "half_width_growth" not in page.text
+    assert "half_width_at_3 2" in page.text  # of nothing that stands there
+    assert "figures it rests on" not in page.text
+    many = Verdict(state="holds", statement="It grew.", figures={f"figure_{place}": place for place in range(9)})
+    page = read(write_report([write_run(tmp_path / "many", verdict=many)]))
+    assert "The 9 figures it rests on" in page.text
 
 
 def test_both_ends_of_the_passage_to_zero_error_are_named(run):

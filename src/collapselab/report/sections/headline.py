@@ -1,6 +1,7 @@
 """The band at the top: how the run ended, what it says of its claim, and the four big numbers."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from collapselab.records import Run
@@ -23,6 +24,12 @@ _WAITING = {
     "done": "This claim was not judged.",
 }
 _STATES = {"holds": "The claim holds", "fails": "The claim fails", "inconclusive": "Not decided"}
+
+# Figures of a verdict that stand open: more would push its picture off the first screen.
+_MOST_FIGURES = 8
+
+# Before the name of a figure: half the width of its confidence interval.
+_HALF_WIDTH = "half_width_"
 
 # Sparklines are drawn in a box of this many units.
 _WIDTH, _HEIGHT = 120.0, 28.0
@@ -61,11 +68,29 @@ def _verdict(run: Run) -> dict[str, Any]:
     claim = {"sentence": run.claim.sentence, "source": run.claim.source}
     if run.verdict is None:
         waiting = _WAITING[run.status]
-        return {"claim": claim, "state": "none", "word": "No verdict", "statement": waiting, "figures": []}
+        return {
+            "claim": claim,
+            "state": "none",
+            "word": "No verdict",
+            "statement": waiting,
+            "figures": [],
+            "folded": False,
+        }
     found = run.verdict
-    figures = [(name, _figure(value)) for name, value in found.figures.items()]
-    word = _STATES[found.state]
-    return {"claim": claim, "state": found.state, "word": word, "statement": found.statement, "figures": figures}
+    said = {"state": found.state, "word": _STATES[found.state], "statement": found.statement}
+    figures = _figures(found.figures)
+    return {"claim": claim, **said, "figures": figures, "folded": len(figures) > _MOST_FIGURES}
+
+
+def _figures(figures: Mapping[str, float | int | str | None]) -> list[tuple[str, str]]:
+    """Figures in words; a mean and half the width of its interval are one."""
+    widths = {f"{_HALF_WIDTH}{name}" for name in figures} & figures.keys()
+    found = []
+    for name, value in figures.items():
+        half = figures.get(f"{_HALF_WIDTH}{name}")
+        if name not in widths:
+            found.append((name, _figure(value) if half is None else f"{_figure(value)} ± {_figure(half)}"))
+    return found
 
 
 def _figure(value: float | int | str | None) -> str:
