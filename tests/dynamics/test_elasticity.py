@@ -221,3 +221,22 @@ def test_a_network_that_tells_no_samples_apart() -> None:
     network.weight.requires_grad_(False)
     values = [value for _, value in LocalElasticity().look(Sight.of(network, x, y)).numbers]
     assert values == pytest.approx([1.0, -1 / 4, 5 / 4, 1.0, -1 / 4, 1.0, 1.0])
+
+
+def test_a_sample_without_gradient_leaves_the_elasticities_defined() -> None:
+    """Behind a layer that is dead for it, a sample has no direction; by how much it is moved is known: not at all."""
+    network = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False)).double()
+    for p in network.parameters():
+        p.data = torch.eye(2, dtype=torch.float64)
+    x = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)
+    y = torch.tensor([0, 0, 1, 1])
+    found = LocalElasticity().look(Sight.of(network, x, y))
+    assert [declared for declared, _ in found.numbers] == list(NUMBERS)
+    reasons = [declared.name for declared, value in found.numbers if isinstance(value, str)]
+    assert reasons == [one.name for one in NUMBERS if "elasticity" not in one.name]
+    assert found.matrices == ()
+    kernel = tangent_kernel(network, x, y, read=own_residual)
+    wanted = intra_inter(class_elasticity(kernel, y, 2))
+    values = {declared.name: value for declared, value in found.numbers}
+    assert values["intra_elasticity"] == wanted.intra
+    assert values["inter_elasticity"] == wanted.inter

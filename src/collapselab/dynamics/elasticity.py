@@ -13,7 +13,8 @@ from collapselab.dynamics._elasticity.readings import all_logits, own_residual
 from collapselab.dynamics._elasticity.similarity import normalised_kernel
 from collapselab.dynamics._spec import Found, Quantity, Sight, quantity
 from collapselab.dynamics._tangent import BUDGET
-from collapselab.records.numbers import Extra, declared
+from collapselab.records import Declaration
+from collapselab.records.numbers import declared
 
 _similarity = partial(declared, source="he2020", family="local_elasticity", at_collapse=None, lower=-1.0, upper=1.0)
 _elasticity = partial(
@@ -117,24 +118,34 @@ class LocalElasticity(Quantity):
             Similarities, their gap and elasticities, and both matrices of similarities between classes.
         """
         x, y = sight.take(sight.few_of_each(self.samples_per_class, "local elasticity"))
+        k = sight.num_classes
         try:
-            plain, cosines, jacobians = self._between_classes(sight, x, y)
-            raw, similar, alike = intra_inter(plain), intra_inter(cosines), intra_inter(jacobians)
+            along, whole = self._kernels(sight, x, y)
+            raw = intra_inter(class_elasticity(along, y, k))
         except UndefinedMetric as undefined:
             return Found(tuple((one, str(undefined)) for one in NUMBERS))
-        values = (similar.intra, similar.inter, similar.gap, raw.intra, raw.inter, alike.intra, alike.inter)
-        numbers: tuple[Extra, ...] = tuple(zip(NUMBERS, values, strict=True))
-        pictures = ((MATRIX, cosines.numpy()), (JACOBIANS, jacobians.numpy()))
-        return Found(numbers, pictures)
+        similar = _cosines(along, y, k, (INTRA_SIMILARITY, INTER_SIMILARITY, GAP), MATRIX)
+        alike = _cosines(whole, y, k, (INTRA_JACOBIAN, INTER_JACOBIAN), JACOBIANS)
+        numbers = (*similar.numbers, (INTRA, raw.intra), (INTER, raw.inter), *alike.numbers)
+        return Found(numbers, similar.matrices + alike.matrices)
 
-    def _between_classes(self, sight: Sight, x: Tensor, y: Tensor) -> list[Tensor]:
-        """Elasticity, similarity and similarity of Jacobians (k, k) of classes."""
+    def _kernels(self, sight: Sight, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Kernels (n, n) along the own residual, and of all logits."""
         most = int((self.budget / 16) ** 0.5)  # in float64 half of the budget
         if len(y) > most:
             raise UndefinedMetric(f"a kernel of {len(y)} samples is over the budget, which is enough for {most}")
-        along, whole = (
-            tangent_kernel(sight.network, x, y, read=read, budget=self.budget) for read in (own_residual, all_logits)
+        return (
+            tangent_kernel(sight.network, x, y, read=own_residual, budget=self.budget),
+            tangent_kernel(sight.network, x, y, read=all_logits, budget=self.budget),
         )
-        # On the processor: not every device has float64.
-        kernels = (kernel.cpu() for kernel in (along, normalised_kernel(along), normalised_kernel(whole)))
-        return [class_elasticity(kernel, y, sight.num_classes) for kernel in kernels]
+
+
+def _cosines(kernel: Tensor, y: Tensor, k: int, means: tuple[Declaration, ...], picture: Declaration) -> Found:
+    """Cosines within classes, between them, and their gap, as far as declared; a sample without gradient has none."""
+    try:
+        matrix = class_elasticity(normalised_kernel(kernel), y, k)
+    except UndefinedMetric as undefined:
+        return Found(tuple((one, str(undefined)) for one in means))
+    found = intra_inter(matrix)
+    numbers = tuple(zip(means, (found.intra, found.inter, found.gap), strict=False))
+    return Found(numbers, ((picture, matrix.cpu().numpy()),))
