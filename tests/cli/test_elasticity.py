@@ -154,6 +154,7 @@ def test_a_network_with_one_output_is_read_as_it_is(data: Path, said: Said) -> N
     document = said("elasticity", f"{__name__}:one_output", str(data), "--samples-per-class", "3")
     assert (document["kind"], document["reading"]) == ("function", "single_logit")
     assert document["similarities"]["normalised_kernel"]["intra"] > 0
+    assert document["declarations"]["elasticity"]["summary"].endswith("moves the output of one of the column's.")
 
 
 def test_a_network_by_name_with_weights_is_that_of_the_run(run: Path, tmp_path: Path, said: Said) -> None:

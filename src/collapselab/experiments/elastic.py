@@ -15,7 +15,7 @@ from collapselab.core.errors import InputError
 from collapselab.core.random import generators
 from collapselab.dynamics import own_residual, single_logit, tangent_kernel
 from collapselab.experiments.rebuilding import rebuilt
-from collapselab.experiments.similarities import DECLARED, between_classes, similarities_of
+from collapselab.experiments.similarities import between_classes, declared_of, similarities_of
 from collapselab.records import command_line, provenance
 from collapselab.records.elasticity import Elasticity
 
@@ -223,7 +223,7 @@ def measured(
         seed=seed,
         reading=reading,
         similarities={name: between_classes(found, place, len(labels)) for name, found in matrices.items()},
-        declarations=DECLARED,
+        declarations=declared_of(reading),
         provenance=provenance(dtype="float64", device=str(x.device), seed=seed, command=command_line()),
         **where,
     )

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from collapselab.core.errors import UndefinedMetric
 from collapselab.dynamics import class_elasticity, intra_inter, normalised_kernel, relative_similarity
+from collapselab.records import Declaration
 from collapselab.records.elasticity import BetweenClasses
 from collapselab.records.numbers import declared
 
@@ -41,7 +42,22 @@ DECLARED = {
         ),
     )
 }
-"""The similarities of a record, in their order."""
+"""The similarities of a record, in their order, where own residuals are read."""
+
+
+def declared_of(reading: str) -> dict[str, Declaration]:
+    """What the similarities of a record say of themselves.
+
+    Args:
+        reading: ``own_residual`` or ``single_logit``.
+
+    Returns:
+        Key to declaration, in their order.
+    """
+    if reading == "own_residual":
+        return DECLARED
+    summary = "How fast a unit step on a sample of the row's class moves the output of one of the column's."
+    return DECLARED | {"elasticity": DECLARED["elasticity"].model_copy(update={"summary": summary})}
 
 
 def similarities_of(kernel: Tensor) -> dict[str, Tensor | str]:
