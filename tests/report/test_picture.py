@@ -423,3 +423,20 @@ def test_text_from_a_chart_stays_text(tmp_path):
     assert len(page.all("script")) == 3
     assert page.all("img") == []
     assert "<script>" not in json.dumps(page.data["figures"]["run-1-claim"]["spec"])
+
+
+# ------------------------------------------------------------------------------------------------ courses
+
+
+def test_a_course_joins_no_two_arms(tmp_path):
+    """The moments of one arm in their order, then a gap, then those of the next."""
+    path = write_arms(
+        tmp_path / "run", SEEDED, epochs=SHORT, chart=Against(metric="loss", over="error", every=True, title="loss")
+    )
+    (line,) = [trace for trace in shown(path).panels["claim"].figure["data"] if trace["mode"] == "lines"]
+    places, ends = line["x"], [at for at, place in enumerate(line["x"]) if place is None]
+    assert len(ends) == len(SEEDED) - 1
+    assert [line["y"][at] for at in ends] == [None] * len(ends)
+    for start, end in zip([0, *(at + 1 for at in ends)], [*ends, len(places)], strict=True):
+        assert places[start:end] == sorted(places[start:end])
+        assert end - start == len(SHORT)

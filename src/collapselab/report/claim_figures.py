@@ -245,17 +245,26 @@ def _bars(trail: Trail, scale: Scale, places: Sequence[float]) -> dict[str, Any]
 
 
 def _course_traces(trail: Trail, scale: Scale, at: int, *, log_x: bool) -> list[dict[str, Any]]:
-    """A line through all points, with the marker of the trail at its marks."""
-    there = [point for point in trail.points if point.value is not None]
-    x, y = [point.at for point in there], [scale.place(point.value or 0.0) for point in there]
-    marks = [mark for mark in trail.marks if there and x[0] <= mark <= x[-1]]
+    """A line through the points of each arm, with the marker of the trail at its marks."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    marked: dict[float, float] = {}
+    for course in trail.courses or (trail.points,):
+        there = [point for point in course if point.value is not None]
+        places, heights = [point.at for point in there], [scale.place(point.value or 0.0) for point in there]
+        for mark in trail.marks if there else ():
+            if mark not in marked and places[0] <= mark <= places[-1]:
+                marked[mark] = _between(mark, places, heights, log_x=log_x)
+        # None is where a line ends and the next begins.
+        x += [*([None] if x else []), *places]
+        y += [*([None] if y else []), *(significant(height) for height in heights)]
     return [
-        _line(trail, at) | {"x": x, "y": [significant(value) for value in y], "hoverinfo": "x+y+name"},
+        _line(trail, at) | {"x": x, "y": y, "hoverinfo": "x+y+name"},
         markers(at, trail.name)
         | {
-            "x": marks,
-            "y": [significant(_between(mark, x, y, log_x=log_x)) for mark in marks],
-            "text": [number(mark, 5) for mark in marks],
+            "x": list(marked),
+            "y": [significant(height) for height in marked.values()],
+            "text": [number(mark, 5) for mark in marked],
         },
     ]
 

@@ -41,6 +41,7 @@ class Trail:
         metric: What they are values of, where that differs between trails.
         spans: Means with intervals, where the verdict has them.
         marks: Places on the axis at which the line bears a mark.
+        courses: Of courses, the points of each arm by themselves: a line joins no two arms.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Trail:
     metric: str = ""
     spans: tuple[Span, ...] = ()
     marks: tuple[float, ...] = ()
+    courses: tuple[tuple[Point, ...], ...] = ()
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -166,12 +168,15 @@ def _trails_against(
     found: dict[str, list[Point]] = {}
     names: dict[str, str] = {}
     marks: dict[str, dict[float, None]] = {}
+    courses: dict[str, dict[int, list[Point]]] = {}
     gaps: list[str] = []
     for arm, row, at in placed:
         value, why = (None, f"nothing was measured on {chart.split}") if row is None else reading(row, metric)
         own = None if chart.by is None else settings_of(arm).get(chart.by)
         names[_key(own)] = chart.words.get(plain(own), plain(own)) if chart.by is not None else "all arms"
-        found.setdefault(_key(own), []).append(Point(at, value, why))
+        point = Point(at, value, why)
+        found.setdefault(_key(own), []).append(point)
+        courses.setdefault(_key(own), {}).setdefault(id(arm), []).append(point)
         mark = settings_of(arm).get(chart.mark)
         marks.setdefault(_key(own), {}).update({mark: None} if isinstance(mark, (int, float)) else {})
         gaps += [f"{arm.title}: {why}"] if value is None and not chart.every else []
@@ -184,7 +189,8 @@ def _trails_against(
     for key, own in found.items():
         points = tuple(sorted(own, key=lambda p: p.at))
         spans = _spans(view, chart, key, points) if metric == chart.metric else ()
-        trails.append(Trail(names[key], points, metric, spans, tuple(marks[key])))
+        each = tuple(tuple(sorted(one, key=lambda p: p.at)) for one in courses[key].values()) if chart.every else ()
+        trails.append(Trail(names[key], points, metric, spans, tuple(marks[key]), each))
     return trails, gaps
 
 

@@ -49,7 +49,7 @@ _METRICS = ("accuracy", "nc1_pinv", "nc2_max_angle_means", "nc3_duality", "nc4_d
         " those that DeepFool finds, upper bounds of the true ones.",
         "The published account, on larger images, is that robust accuracy grows with the margin. The smallest margin"
         " speaks of the worst images, not of the median one.",
-        "Networks have no bias, so that they are homogeneous. The picture joins the rows of all seeds by their loss.",
+        "Networks have no bias, so that they are homogeneous.",
     ),
     chart=lambda recipe: Against(
         metric=robust_accuracy(recipe.radii[0]).name,

@@ -42,6 +42,7 @@ def moving(view: View) -> Section | None:
         "arms": legend_of(view),
         "splits": view.splits,
         "marked": view.phase.reached,
+        "target": any(_has_target(view, family) for family in MOVING),
     }
     return Section("moving", "How the network moves", "Moving", "moving.html.j2", words, choices=choices)
 
@@ -56,6 +57,12 @@ def _groups(view: View, family: str) -> list[tuple[str, ...]]:
     """Numbers of a family, those that share an axis together; in a run of several arms colour is for the arms."""
     names = _names(view, family)
     return [(name,) for name in names] if view.arms else list(gathered(names).values())
+
+
+def _has_target(view: View, family: str) -> bool:
+    """Whether a figure of the family shows a value at collapse."""
+    alone = [names[0] for names in _groups(view, family) if len(names) == 1]
+    return any(view.declarations[name].at_collapse is not None for name in alone)
 
 
 def _options(view: View, family: str) -> dict[str, tuple[str, Panel]]:
