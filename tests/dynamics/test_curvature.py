@@ -200,6 +200,58 @@ def test_another_loss_is_told_apart() -> None:
     assert values == ["what is minimised is not the cross-entropy of the logits alone"] * 9
 
 
+def numbers_of(network: nn.Module, x: torch.Tensor, y: torch.Tensor, k: int | None = None) -> dict[str, float | str]:
+    return {one.name: value for one, value in Curvature().look(Sight.of(network.eval(), x, y, num_classes=k)).numbers}
+
+
+def test_the_hessian_of_a_linear_network_is_its_gauss_newton_matrix() -> None:
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.randn(9, 4, generator=draw), torch.arange(3).repeat(3)
+    numbers = numbers_of(nn.Linear(4, 3), x, y)
+    assert 0 <= float(numbers["hessian_rest"]) < 1e-12
+    network = nn.Linear(4, 3)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.zero_()
+    assert numbers_of(network, x, y)["hessian_rest"] == 0
+
+
+def test_inputs_may_be_integers() -> None:
+    draw = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(4, 3))
+    x = torch.randint(5, (9, 1), generator=draw)
+    assert all(isinstance(value, float) for value in numbers_of(network, x, torch.arange(3).repeat(3)).values())
+
+
+class WithMore(nn.Linear):
+    """A linear network with parameters that it does not use."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+        self.more = nn.Parameter(torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("network", "k", "reason"),
+    [
+        (WithMore(), 3, "network must use all parameters that require gradients: more does not move its logits"),
+        (nn.Linear(4, 5), 3, "network must give one logit for each of 3 classes, got 5"),
+        (nn.Linear(4, 2), 3, r"labels must lie in 0..1, got 2 at index 2"),
+        (nn.Linear(4, 3).requires_grad_(False), 3, "network must have parameters that require gradients"),
+    ],
+)
+def test_networks_that_have_no_such_curvature(network: nn.Module, k: int, reason: str) -> None:
+    values = numbers_of(network, torch.ones(3, 4), torch.arange(3), k).values()
+    assert all(reason in str(value) for value in values)
+
+
+def test_weights_that_are_no_numbers() -> None:
+    network = nn.Linear(4, 3)
+    nn.init.constant_(network.weight, torch.nan)
+    assert set(numbers_of(network, torch.ones(3, 4), torch.arange(3)).values()) == {"the cross-entropy is not finite"}
+
+
 def test_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     sight = problem()
     with pytest.raises(InputError, match="rows must be at least one sample, got none"):

@@ -124,12 +124,12 @@ class Curvature(Quantity):
             Nine numbers.
         """
         rows = sight.few_of_each(self.per_class, "curvature")
-        if not minimises_cross_entropy(sight, rows):
-            return _nothing("what is minimised is not the cross-entropy of the logits alone")
         try:
+            if not minimises_cross_entropy(sight, rows):
+                return _nothing("what is minimised is not the cross-entropy of the logits alone")
             structure = class_structure(sight, rows)
-        except InputError as too_large:
-            return _nothing(str(too_large))
+        except (InputError, UndefinedMetric) as refused:
+            return _nothing(str(refused))
         values = _spectrum(sight, rows, structure) | _shares(structure)
         return Found(tuple((entry, values[entry.name]) for entry in _ALL))
 

@@ -15,6 +15,11 @@ from collapselab.dynamics._spec import Sight
 # Residuals of eigenvectors over their eigenvalues: eigenvalues are right to about the square of it.
 _RESIDUAL = 1e-8
 
+
+class _Zero(UndefinedMetric):
+    """A matrix that takes a random vector to 0."""
+
+
 # Samples whose second derivatives are computed together.
 _TOGETHER = 512
 
@@ -96,13 +101,16 @@ def operator_norm(operator: Any, *, generator: torch.Generator) -> float:
         generator: Where the first vector comes from.
 
     Returns:
-        A non-negative number.
+        A non-negative number; 0 for a matrix that is 0 to the last bit.
 
     Raises:
         NotConverged: If ARPACK gives up.
-        UndefinedMetric: If the operator has one eigenvalue alone, or is 0.
+        UndefinedMetric: If the operator has one eigenvalue alone.
     """
-    return float(abs(_ends(operator, 1, "LM", generator)[0][0]))
+    try:
+        return float(abs(_ends(operator, 1, "LM", generator)[0][0]))
+    except _Zero:
+        return 0.0
 
 
 def _ends(operator: Any, count: int, which: str, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +121,7 @@ def _ends(operator: Any, count: int, which: str, generator: torch.Generator) -> 
     first = torch.randn(size, generator=generator, dtype=torch.float64).numpy()
     wrapped = operator.to_scipy() if hasattr(operator, "to_scipy") else operator
     if not (wrapped @ first).any():
-        raise UndefinedMetric("the matrix is 0 to the last bit, so that no eigenvector is the first")
+        raise _Zero("the matrix is 0 to the last bit, so that no eigenvector is the first")
     try:
         return sparse.eigsh(wrapped, k=count, which=which, v0=first, tol=_RESIDUAL)
     except sparse.ArpackNoConvergence as error:

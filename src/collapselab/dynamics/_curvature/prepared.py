@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from collapselab.core import checks
-from collapselab.core.errors import InputError
+from collapselab.core.errors import InputError, UndefinedMetric
 from collapselab.core.linalg import accumulator_device
 from collapselab.dynamics._spec import Sight
 from collapselab.dynamics._tangent import trained
@@ -26,7 +26,7 @@ class Prepared:
 
     Attributes:
         network: A copy in float64 and eval mode.
-        x: Inputs (n, ...) in float64.
+        x: Inputs (n, ...), in float64 unless they are integers.
         y: Labels (n,).
         num_classes: K.
     """
@@ -53,7 +53,7 @@ def prepared(sight: Sight, rows: Tensor | None) -> Prepared:
         Both in float64.
 
     Raises:
-        InputError: If there are no samples, or nothing is trained.
+        InputError: If there are no samples, nothing or what is not used is trained, or logits are not one a class.
     """
     rows = torch.arange(len(sight.y), device=sight.y.device) if rows is None else checks.labels(rows, "rows")
     checks.labels_in_range(rows, len(sight.y), "rows")
@@ -62,8 +62,22 @@ def prepared(sight: Sight, rows: Tensor | None) -> Prepared:
     x, y = sight.take(rows)
     device = accumulator_device(x.device)
     network = copy.deepcopy(sight.network).to(device=device, dtype=torch.float64).eval()
-    trained(network)
-    return Prepared(network, x.to(device=device, dtype=torch.float64), y.to(device), sight.num_classes)
+    x = x.to(device=device, dtype=torch.float64) if x.is_floating_point() else x.to(device)
+    _refuse_unfit(network, x[:1], sight.num_classes)
+    return Prepared(network, x, y.to(device), sight.num_classes)
+
+
+def _refuse_unfit(network: nn.Module, x: Tensor, num_classes: int) -> None:
+    names = list(trained(network))
+    with torch.enable_grad():
+        z = network(x)
+        if z.shape != (1, num_classes):
+            raise InputError(f"network must give one logit for each of {num_classes} classes, got {z.shape[-1]}")
+        weights = [p for p in network.parameters() if p.requires_grad]
+        slopes = torch.autograd.grad(z.sum(), weights, allow_unused=True)
+    # curvlinops cannot differentiate by what is not there.
+    if idle := [name for name, slope in zip(names, slopes, strict=True) if slope is None]:
+        raise InputError(f"network must use all parameters that require gradients: {idle[0]} does not move its logits")
 
 
 def minimises_cross_entropy(sight: Sight, rows: Tensor) -> bool:
@@ -75,8 +89,15 @@ def minimises_cross_entropy(sight: Sight, rows: Tensor) -> bool:
 
     Returns:
         Whether the losses agree.
+
+    Raises:
+        UndefinedMetric: If the cross-entropy is no number.
     """
     x, y = sight.take(rows[:_COMPARED])
     with torch.no_grad():
-        wanted = functional.cross_entropy(sight.network(x), y, reduction="none")
+        z = sight.network(x)
+        checks.labels_in_range(y, z.shape[1])
+        wanted = functional.cross_entropy(z, y, reduction="none")
+        if not bool(wanted.isfinite().all()):
+            raise UndefinedMetric("the cross-entropy is not finite")
         return torch.allclose(sight.loss_of(x, y).to(wanted), wanted, rtol=_ROUNDING, atol=_ROUNDING)
