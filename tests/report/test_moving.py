@@ -60,6 +60,14 @@ def test_intra_inter_and_gap_share_one_figure_and_other_numbers_have_their_own(r
         assert trace["y"] == pytest.approx([row.result[key] for row in rows], rel=1e-4)
 
 
+def test_the_legend_has_a_value_at_collapse_where_a_figure_has_one(run):
+    assert moving(open_run(run)).words["target"] is False
+    record = RunFolder(run).read()
+    fixed = record.declarations["gradient_norm"].model_copy(update={"at_collapse": 0.0})
+    RunFolder(run).write(record.model_copy(update={"declarations": {**record.declarations, "gradient_norm": fixed}}))
+    assert moving(open_run(run)).words["target"] is True
+
+
 def test_names_that_belong_together():
     """A name and its ends of an interval, or several that differ in the last word."""
     assert gathered(["a_intra", "b", "a_gap", "b_low", "b_high", "c_low"]) == {
