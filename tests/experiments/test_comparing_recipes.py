@@ -10,9 +10,10 @@ from scipy import stats
 
 from collapselab.core.errors import InputError
 from collapselab.experiments import run_experiment
-from collapselab.experiments.recipes.fixed_head import FixedHead, mean_and_half_width, trained_parameters
+from collapselab.experiments.recipes.fixed_head import FixedHead, trained_parameters
 from collapselab.experiments.recipes.memorise_random_labels import MemoriseRandomLabels
 from collapselab.experiments.recipes.minority_collapse import MinorityCollapse
+from collapselab.experiments.verdicts import mean_and_half_width
 from collapselab.records import RunFolder
 from collapselab.records.schema import Observation
 from experiments.made_rows import made_row

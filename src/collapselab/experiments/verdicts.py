@@ -1,7 +1,9 @@
 """What several recipes conclude from their rows, and how they find the rows that they conclude from."""
 
+import math
 from collections.abc import Sequence
 
+from collapselab.core import extras
 from collapselab.core.errors import UndefinedMetric
 from collapselab.records.phase import terminal_phase
 from collapselab.records.schema import Observation, Verdict
@@ -32,6 +34,21 @@ def last_row(observations: Sequence[Observation], *, split: str, arm: str = "") 
     """
     rows = [row for row in observations if row.arm == arm and row.split == split and not row.layer]
     return max(rows, key=lambda row: row.step)
+
+
+def mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and half the width of its 95 % confidence interval by Student's t.
+
+    Args:
+        values: At least two numbers.
+
+    Returns:
+        Mean and half width.
+    """
+    stats = extras.require("scipy.stats", extra="train", purpose="a confidence interval")
+    n, mean = len(values), sum(values) / len(values)
+    sd = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
+    return mean, float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
 
 
 def fall_after_zero_error(observations: Sequence[Observation], *, metric: str = "nc1_pinv") -> Verdict:

@@ -34,8 +34,7 @@ from collapselab.experiments.assembly import training_of
 from collapselab.experiments.events import Event
 from collapselab.experiments.extra import Extra, declared
 from collapselab.experiments.probe import Case, Probe
-from collapselab.experiments.recipes.fixed_head import mean_and_half_width
-from collapselab.experiments.verdicts import last_row
+from collapselab.experiments.verdicts import last_row, mean_and_half_width
 from collapselab.records.schema import Against, Observation, Reference, Verdict
 from collapselab.training import Training
 from collapselab.training.data import Splits

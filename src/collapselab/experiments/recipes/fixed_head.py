@@ -1,18 +1,17 @@
 """A classifier fixed at the simplex from the start, beside one that is trained."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from collapselab.core import checks, extras
+from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.experiments._spec import experiment
 from collapselab.experiments.assembly import data_of, sgd_plan, training_of
 from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Case, Probe
-from collapselab.experiments.verdicts import last_row
+from collapselab.experiments.verdicts import last_row, mean_and_half_width
 from collapselab.records.schema import Observation, Paired, Reference, Verdict
 from collapselab.training import Training
 from collapselab.training.data.digits import Digits
@@ -176,21 +175,6 @@ class FixedHead:
         return cls(
             seeds=2, hidden=(32,), num_features=16, epochs=6, batch_size=50, samples_per_class=20, measurements=2
         )
-
-
-def mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and half the width of its 95 % confidence interval by Student's t.
-
-    Args:
-        values: At least two numbers.
-
-    Returns:
-        Mean and half width.
-    """
-    stats = extras.require("scipy.stats", extra="train", purpose="a confidence interval")
-    n, mean = len(values), sum(values) / len(values)
-    sd = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
-    return mean, float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
 
 
 @lru_cache(maxsize=8)

@@ -11,9 +11,8 @@ from collapselab.experiments.assembly import data_of, sgd_plan, training_of
 from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Case, Probe
-from collapselab.experiments.recipes.fixed_head import mean_and_half_width
 from collapselab.experiments.uneven import clear_of
-from collapselab.experiments.verdicts import last_row
+from collapselab.experiments.verdicts import last_row, mean_and_half_width
 from collapselab.records.schema import Course, Observation, Reference, Verdict
 from collapselab.training import Training
 from collapselab.training.data.digits import Digits

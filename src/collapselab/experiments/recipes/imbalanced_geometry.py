@@ -17,9 +17,8 @@ from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event
 from collapselab.experiments.extra import Extra, declared
 from collapselab.experiments.probe import Case, Probe
-from collapselab.experiments.recipes.fixed_head import mean_and_half_width
 from collapselab.experiments.uneven import step_profile, uneven_digits
-from collapselab.experiments.verdicts import last_row
+from collapselab.experiments.verdicts import last_row, mean_and_half_width
 from collapselab.metrics import Evidence
 from collapselab.records.schema import Against, Observation, Verdict
 from collapselab.theory import Problem, seli_geometry

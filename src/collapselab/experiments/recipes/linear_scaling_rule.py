@@ -12,8 +12,7 @@ from collapselab.experiments._spec import experiment
 from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Case, Probe
-from collapselab.experiments.recipes.fixed_head import mean_and_half_width
-from collapselab.experiments.verdicts import last_row
+from collapselab.experiments.verdicts import last_row, mean_and_half_width
 from collapselab.records.schema import Against, Observation, Reference, Verdict
 from collapselab.training import Training
 from collapselab.training.data import Splits

@@ -17,8 +17,8 @@ from collapselab.experiments.curved_pairs import Pairs, Points
 from collapselab.experiments.events import Event
 from collapselab.experiments.extra import Extra, declared
 from collapselab.experiments.probe import Probe
-from collapselab.experiments.recipes.fixed_head import mean_and_half_width
 from collapselab.experiments.solving import Look, Solve, solved
+from collapselab.experiments.verdicts import mean_and_half_width
 from collapselab.records.schema import Against, Observation, Verdict
 from collapselab.training.data._curved import Curved
 from collapselab.training.data.folded_boxes import FoldedBoxes

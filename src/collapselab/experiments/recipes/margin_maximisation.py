@@ -12,9 +12,8 @@ from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.events import Event, Observed
 from collapselab.experiments.extra import declared, with_extra
 from collapselab.experiments.probe import Case, Probe
-from collapselab.experiments.recipes.fixed_head import mean_and_half_width
 from collapselab.experiments.uneven import clear_of
-from collapselab.experiments.verdicts import last_row
+from collapselab.experiments.verdicts import last_row, mean_and_half_width
 from collapselab.records.schema import Against, Observation, Verdict
 from collapselab.training import Training
 from collapselab.training.data.digits import Digits
@@ -77,7 +76,7 @@ Figures = dict[str, float | int | str | None]
     chart=Against(
         metric=NORMALISED.name,
         over=DECADES.name,
-        by="curve",
+        by="method",
         every=True,
         words={DECADES.name: "decades that the loss has fallen below 1"},
     ),
@@ -156,7 +155,7 @@ class MarginMaximisation:
             return training_of(self._network(), data, plan, seed=seed, probe=probe, head=Learnable(bias=False))
 
         title = f"{TITLES[method]}, seed {seed}"
-        settings = {"method": TITLES[method], "seed": seed, "curve": title}
+        settings = {"method": TITLES[method], "seed": seed}
         return Case(_arm(method, seed), make, plan.epochs, title, settings, quantities=(Margins(),))
 
     def run(self, probe: Probe) -> Iterator[Event]:

@@ -15,10 +15,9 @@ from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.events import Event, Observed
 from collapselab.experiments.extra import with_extra
 from collapselab.experiments.probe import Case, Probe
-from collapselab.experiments.recipes.fixed_head import mean_and_half_width
 from collapselab.experiments.recipes.margin_maximisation import DECADES
 from collapselab.experiments.uneven import clear_of
-from collapselab.experiments.verdicts import last_row
+from collapselab.experiments.verdicts import last_row, mean_and_half_width
 from collapselab.records.schema import Against, Observation, Verdict
 from collapselab.training import Training
 from collapselab.training.data import Samples, Splits

@@ -12,7 +12,6 @@ from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event
 from collapselab.experiments.extra import Extra, declared
 from collapselab.experiments.probe import Case, Probe
-from collapselab.experiments.recipes.fixed_head import mean_and_half_width
 from collapselab.experiments.uneven import (
     check_ratios,
     clear_of,
@@ -21,7 +20,7 @@ from collapselab.experiments.uneven import (
     shown_counts,
     uneven_digits,
 )
-from collapselab.experiments.verdicts import last_row
+from collapselab.experiments.verdicts import last_row, mean_and_half_width
 from collapselab.metrics import Evidence
 from collapselab.records.schema import Against, Observation, Reference, Verdict
 from collapselab.theory import Problem

@@ -11,7 +11,6 @@ from collapselab.experiments.clock import log_spaced
 from collapselab.experiments.events import Event
 from collapselab.experiments.extra import Extra
 from collapselab.experiments.probe import Case, Probe
-from collapselab.experiments.recipes.fixed_head import mean_and_half_width
 from collapselab.experiments.uneven import (
     MINORITY_ACCURACY,
     check_ratios,
@@ -21,7 +20,7 @@ from collapselab.experiments.uneven import (
     shown_counts,
     uneven_digits,
 )
-from collapselab.experiments.verdicts import last_row
+from collapselab.experiments.verdicts import last_row, mean_and_half_width
 from collapselab.metrics import Evidence
 from collapselab.records.schema import Against, Observation, Verdict
 from collapselab.training import Training

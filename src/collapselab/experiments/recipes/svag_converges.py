@@ -13,9 +13,8 @@ from collapselab.experiments._spec import experiment
 from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.events import Event
 from collapselab.experiments.probe import Case, Probe
-from collapselab.experiments.recipes.fixed_head import mean_and_half_width
 from collapselab.experiments.uneven import epochs_of
-from collapselab.experiments.verdicts import last_row
+from collapselab.experiments.verdicts import last_row, mean_and_half_width
 from collapselab.records.schema import Against, Observation, Verdict
 from collapselab.training import Training
 from collapselab.training.data.digits import Digits
