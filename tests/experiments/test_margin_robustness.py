@@ -25,6 +25,7 @@ START = {
     "robust_accuracy_0.5": 0.53,
     "robust_median": 0.51,
     "robust_near": 0.19,
+    "robust_failures": 0.0,
 }
 END = START | {
     "log10_loss": -6.0,
@@ -56,6 +57,8 @@ def rows_of(change: dict[str, float | None], *, spread: float = 0.001) -> list[O
         ({"normalised_margin": 0.0005}, 0.001, "fails", "margin went from 0.001 to 0.0005"),
         ({}, 0.1, "inconclusive", "0.94 to 0.99 (± 0.2) at 0.2"),
         ({"robust_accuracy_0.5": 0.53}, 0.001, "inconclusive", "0.53 to 0.53 (± 0) at 0.5"),
+        ({"robust_failures": 0.02}, 0.001, "inconclusive", "DeepFool finds nothing for 0.02 of the training images"),
+        ({"robust_failures": None}, 0.001, "inconclusive", "A number has no value: robust_failures"),
         ({"robust_median": None}, 0.001, "inconclusive", "A number has no value: robust_median"),
         ({"log10_loss": -3.0}, 0.001, "inconclusive", "A loss of 0.001 at the end is not 2 decades below 1e-2"),
     ],

@@ -9,7 +9,7 @@ from torch import Tensor
 from collapselab.core import checks
 from collapselab.core.errors import UndefinedMetric
 from collapselab.dynamics.margin import LOG10_LOSS, NORMALISED, Margins
-from collapselab.dynamics.robustness import MEDIAN, NEAR, Robustness, robust_accuracy
+from collapselab.dynamics.robustness import FAILURES, MEDIAN, NEAR, Robustness, robust_accuracy
 from collapselab.experiments._spec import experiment
 from collapselab.experiments.assembly import data_of, training_of
 from collapselab.experiments.events import Event, Observed
@@ -31,6 +31,9 @@ from collapselab.training.schedules.constant import Constant
 
 # From which decade of the loss on the claim speaks, and how many further it must fall.
 START, LATER = 2, 2
+
+# Images for which an attack may find nothing: they count as robust, and must not be what grew.
+MOST_FAILURES = 0.005
 
 _METRICS = ("accuracy", "nc1_pinv", "nc2_max_angle_means", "nc3_duality", "nc4_disagreement")
 
@@ -164,6 +167,10 @@ class MarginRobustness:
             reached = [end.result[LOG10_LOSS.name] for _, end in pairs["train"]]
             if max(reached) > -START - LATER:
                 statement = f"A loss of {10.0 ** max(reached):.2g} at the end is not {LATER} decades below 1e-{START}."
+                return Verdict(state="inconclusive", statement=statement, figures={})
+            failures = max(row.result[FAILURES.name] for pair in pairs["train"] for row in pair)
+            if failures > MOST_FAILURES:
+                statement = f"DeepFool finds nothing for {failures:.2g} of the training images, which count as robust."
                 return Verdict(state="inconclusive", statement=statement, figures={})
             figures = self._figures(pairs)
         except UndefinedMetric as undefined:
