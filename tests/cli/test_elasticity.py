@@ -184,6 +184,15 @@ def test_a_module_of_the_folder_one_is_in_will_do(
     del sys.modules["found_beside"]
 
 
+def test_flags_may_stand_before_the_data(data: Path, said: Said) -> None:
+    flags = ("--samples-per-class", "2", "--seed=3")
+    found = said("elasticity", f"{__name__}:network", *flags, str(data))
+    assert found["counts"] == [2, 2, 2]
+    assert found["seed"] == 3
+    after = said("elasticity", f"{__name__}:network", str(data), *flags)
+    assert after["similarities"] == found["similarities"]
+
+
 def test_feature_files_will_do(features: Path, said: Said) -> None:
     document = said("elasticity", "mlp", str(features), "--network", "{widths: [6], batch_norm: false}")
     assert document["counts"] == [10] * 4
@@ -284,6 +293,8 @@ def _refused(capsys: Any, *arguments: str, message: str) -> None:
         (("HERE:network", "DATA", "--weights", "OTHER"), "--weights: .* must hold the weights of this network"),
         (("mlp", "DATA", "--samples-per-class", "1"), "--samples-per-class: expected at least 2, got 1"),
         (("mlp", "DATA", "--seed", "-1"), "--seed: expected a number from 0, got -1"),
+        (("mlp", "--samples-per-class", "3", "DATA", "extra"), "unexpected argument 'extra'"),
+        (("mlp", "DATA", "--seed"), "--seed needs a value, got none"),
         (("mlp", "DATA", "--arm", "a"), "--arm: expected a run folder, got the network mlp"),
         (("RUN", "--arm", "a"), r"arm must be one of those of .* \(none, it is one training\), got 'a'"),
         (("RUN", "--weights", "w"), "--weights: expected MODEL with DATA, got the run"),

@@ -1,24 +1,21 @@
 """`collapselab elasticity`: how far a step on a sample of one class moves those of others, at one moment."""
 
+import itertools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
 from collapselab.cli._answer import Answer, show
 from collapselab.cli._elastic import data_of_file, load, model_of
+from collapselab.cli._elasticity_text import elasticity_text
 from collapselab.cli._parsing import parsed, parser_of
-from collapselab.cli._table import columns, number
 from collapselab.core.errors import InputError
 from collapselab.records import RunFolder, as_json, write_arrays, write_bytes
-from collapselab.records.elasticity import Elasticity
 
 if TYPE_CHECKING:
     from collapselab.experiments.elastic import Measured
-
-# Classes that get a line of their own.
-_MOST_LINES = 30
 
 # Numbers of the gradients of all samples from which on a line says that it takes a while.
 _MANY = 50_000_000
@@ -40,7 +37,7 @@ def answer(arguments: list[str]) -> Answer:
     Returns:
         The record, and a table of it.
     """
-    asked = parsed(_parser(), arguments)
+    asked = parsed(_parser(), _positions_first(arguments))
     of_run = RunFolder(asked.what).exists()
     _require_fitting(asked, of_run=of_run)
     _require_files(asked)
@@ -51,7 +48,20 @@ def answer(arguments: list[str]) -> Answer:
         for name, one in found.record.similarities.items()
     }
     document = found.record.model_dump(mode="json") | {"rows": rows, "written": written}
-    return Answer(document, "\n".join([_text(found.record), *(f"written: {path}" for path in written)]))
+    return Answer(document, "\n".join([elasticity_text(found.record), *(f"written: {path}" for path in written)]))
+
+
+def _positions_first(arguments: list[str]) -> list[str]:
+    """What is not a flag nor its value, first: argparse takes an optional DATA only right after MODEL."""
+    plain, flags, rest = [], [], iter(arguments)
+    for one in rest:
+        if not one.startswith("-"):
+            plain.append(one)
+            continue
+        flags.append(one)
+        if one not in ("--help", "-h") and "=" not in one:
+            flags.extend(itertools.islice(rest, 1))
+    return [*plain, *flags]
 
 
 def _parser() -> ArgumentParser:
@@ -176,51 +186,3 @@ def _written(found: "Measured", *, out: str | None, arrays: str | None, report: 
 
         written.append(str(write_elasticity_report(found.record, report)))
     return written
-
-
-def _text(record: Elasticity) -> str:
-    return "\n\n".join(
-        block for block in (_head(record), _means(record), _classes(record), _undefined(record)) if block
-    )
-
-
-def _head(record: Elasticity) -> str:
-    most, least = max(record.counts), min(record.counts)
-    each = f"{most}" if most == least else f"{least} to {most}"
-    arm = f", arm {record.arm}" if record.arm else ""
-    split = f", split {record.split}" if record.split else ""
-    return "\n".join(
-        [
-            f"{record.model}{arm}: weights {record.weights}, {record.num_parameters:,} parameters",
-            f"{record.data}{split}: {each} samples of each of {len(record.classes)} classes, seed {record.seed}",
-            *record.notes,
-        ]
-    )
-
-
-def _means(record: Elasticity) -> str:
-    rows: list[tuple[str, ...]] = [("", "within", "between", "gap", "")]
-    for name, one in record.similarities.items():
-        if one.undefined is None:
-            unit = record.declarations[name].unit
-            rows.append((name, *(number(x) for x in (one.intra, one.inter, one.gap)), "" if unit == "1" else unit))
-    return columns(rows) if len(rows) > 1 else ""
-
-
-def _classes(record: Elasticity) -> str:
-    """What a step on samples of each class does."""
-    name, one = next(((n, one) for n, one in record.similarities.items() if one.undefined is None), ("", None))
-    if one is None:
-        return ""
-    rows: list[tuple[str, ...]] = [(name, "own", "others", "most of others")]
-    found: list[Any] = one.rows(record.classes)
-    for row in found[:_MOST_LINES]:
-        most = f"{number(row.to_nearest)} (class {row.nearest})"
-        rows.append((f"class {row.label}", number(row.own), number(row.others), most))
-    more = f"\n... and {len(found) - _MOST_LINES} more classes" if len(found) > _MOST_LINES else ""
-    return columns(rows) + more
-
-
-def _undefined(record: Elasticity) -> str:
-    lines = [f"  {name}: {one.undefined}" for name, one in record.similarities.items() if one.undefined is not None]
-    return "\n".join(["no value", *lines]) if lines else ""
