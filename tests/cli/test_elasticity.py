@@ -342,6 +342,14 @@ def test_refused(
     _refused(capsys, *(words.get(a, a.replace("HERE", __name__)) for a in arguments), message=message)
 
 
+def test_a_device_without_float64_is_refused(
+    run: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("collapselab.training.environment.find_device", lambda name: torch.device(name))
+    for what in ((str(run),), ("mlp", str(data))):
+        _refused(capsys, *what, "--device", "mps", message="--device: expected one that computes in float64, got mps")
+
+
 def test_runs_without_a_network_or_its_weights_are_refused(run: Path, tmp_path: Path, capsys: Any) -> None:
     record = RunFolder(run).read()
     RunFolder(tmp_path / "young").write(record)

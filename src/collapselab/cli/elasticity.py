@@ -15,6 +15,8 @@ from collapselab.core.errors import InputError
 from collapselab.records import RunFolder, as_json, write_arrays, write_bytes
 
 if TYPE_CHECKING:
+    import torch
+
     from collapselab.experiments.elastic import Measured
 
 # Numbers of the gradients of all samples from which on a line says that it takes a while.
@@ -84,7 +86,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--seed", type=int, metavar="S", help="decides which samples; those of a run's own numbers if not given, or 0"
     )
-    parser.add_argument("--device", type=str, default="cpu", help="cpu, cuda, cuda:INDEX or mps")
+    parser.add_argument("--device", type=str, default="cpu", help="cpu, cuda or cuda:INDEX")
     parser.add_argument("--report", type=str, metavar="FILE.html", help="write a page with heat-maps as well")
     parser.add_argument("--arrays", type=str, metavar="FILE.safetensors", help="write all pairs of samples as well")
     parser.add_argument("--out", type=str, metavar="FILE.json", help="write the record as well")
@@ -122,11 +124,20 @@ def _require_files(asked: Namespace) -> None:
         raise InputError(f"--arrays: expected FILE.safetensors, got {asked.arrays}")
 
 
+def _device(name: str) -> "torch.device":
+    from collapselab.training.environment import find_device
+
+    device = find_device(name)
+    if device.type == "mps":
+        raise InputError("--device: expected one that computes in float64, got mps")
+    return device
+
+
 def _of_run(asked: Namespace) -> "Measured":
     from collapselab.experiments.elastic import elasticity_of_run
-    from collapselab.training.environment import computing, find_device
+    from collapselab.training.environment import computing
 
-    device = find_device(asked.device)
+    device = _device(asked.device)
     with computing(device=device):
         return elasticity_of_run(
             asked.what,
@@ -143,9 +154,9 @@ def _of_run(asked: Namespace) -> "Measured":
 
 def _of_model(asked: Namespace) -> "Measured":
     from collapselab.experiments.elastic import Samples, few_of_each, measured
-    from collapselab.training.environment import computing, find_device
+    from collapselab.training.environment import computing
 
-    device, seed = find_device(asked.device), asked.seed or 0
+    device, seed = _device(asked.device), asked.seed or 0
     x, y = data_of_file(asked.data)
     with computing(device=device):
         rows = few_of_each(y, asked.samples_per_class, seed=seed, what=f"DATA: {asked.data}")
