@@ -224,6 +224,13 @@ def test_inputs_may_be_integers() -> None:
     assert all(isinstance(value, float) for value in numbers_of(network, x, torch.arange(3).repeat(3)).values())
 
 
+class Negated(nn.Module):
+    """Writes into its inputs."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.neg_()
+
+
 class WithMore(nn.Linear):
     """A linear network with parameters that it does not use."""
 
@@ -235,6 +242,7 @@ class WithMore(nn.Linear):
 @pytest.mark.parametrize(
     ("network", "k", "reason"),
     [
+        (nn.Sequential(Negated(), nn.Linear(4, 3)), 3, "network must leave its inputs as they are"),
         (WithMore(), 3, "network must use all parameters that require gradients: more does not move its logits"),
         (nn.Linear(4, 5), 3, "network must give one logit for each of 3 classes, got 5"),
         (nn.Linear(4, 2), 3, r"labels must lie in 0..1, got 2 at index 2"),

@@ -208,6 +208,15 @@ def test_every_module_gets_its_mode_back(generator: torch.Generator) -> None:
     assert found.distance.dtype == torch.float64
 
 
+def test_networks_may_write_into_their_inputs(generator: torch.Generator) -> None:
+    layer, x = nn.Linear(6, 3).double(), torch.randn(12, 6, generator=generator, dtype=torch.float64)
+    plain, writing = (nn.Sequential(nn.LeakyReLU(inplace=inplace), layer) for inplace in (False, True))
+    y, given = plain(x).argmax(1), x.clone()
+    for attack in (deepfool, lambda *of: pgd_l2(*of, largest=5.0)):
+        torch.testing.assert_close(attack(writing, given, y).distance, attack(plain, x, y).distance)
+        assert torch.equal(given, x)
+
+
 BATCH = torch.zeros(2, 3)
 LABELS = torch.tensor([0, 1])
 

@@ -69,8 +69,11 @@ def prepared(sight: Sight, rows: Tensor | None) -> Prepared:
 
 def _refuse_unfit(network: nn.Module, x: Tensor, num_classes: int) -> None:
     names = list(trained(network))
+    given = x.clone()
     with torch.enable_grad():
-        z = network(x)
+        z = network(given)
+        if not torch.equal(given.nan_to_num(), x.nan_to_num()):
+            raise InputError("network must leave its inputs as they are, got one that writes into them")
         if z.shape != (1, num_classes):
             raise InputError(f"network must give one logit for each of {num_classes} classes, got {z.shape[-1]}")
         weights = [p for p in network.parameters() if p.requires_grad]
@@ -95,9 +98,9 @@ def minimises_cross_entropy(sight: Sight, rows: Tensor) -> bool:
     """
     x, y = sight.take(rows[:_COMPARED])
     with torch.no_grad():
-        z = sight.network(x)
+        z = sight.network(x.clone())
         checks.labels_in_range(y, z.shape[1])
         wanted = functional.cross_entropy(z, y, reduction="none")
         if not bool(wanted.isfinite().all()):
             raise UndefinedMetric("the cross-entropy is not finite")
-        return torch.allclose(sight.loss_of(x, y).to(wanted), wanted, rtol=_ROUNDING, atol=_ROUNDING)
+        return torch.allclose(sight.loss_of(x.clone(), y).to(wanted), wanted, rtol=_ROUNDING, atol=_ROUNDING)

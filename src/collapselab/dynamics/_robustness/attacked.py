@@ -63,7 +63,8 @@ class Attacked:
         Returns:
             (m, k).
         """
-        return self.network(inputs) / self.scale[rows, None]
+        # A copy, for networks that write into their inputs.
+        return self.network(inputs.clone()) / self.scale[rows, None]
 
     def crossed(self, inputs: Tensor, rows: Tensor) -> Tensor:
         """Whether moved samples are on the boundary of their class or beyond.
@@ -91,7 +92,7 @@ class Attacked:
         state = {name: t.detach() for name, t in (*self.network.named_parameters(), *self.network.named_buffers())}
 
         def logits(one: Tensor) -> tuple[Tensor, Tensor]:
-            z = functional_call(self.network, state, (one[None],)).squeeze(0)
+            z = functional_call(self.network, state, (one[None].clone(),)).squeeze(0)
             return z, z
 
         size = max(1, _BUDGET // (self.gaps.shape[1] * inputs[0].numel() * inputs.element_size()))
@@ -167,7 +168,7 @@ def attacked(network: nn.Module, x: Tensor, y: Tensor, *, box: Box | None) -> It
         _check_box(box, x)
     with evaluating(network):
         with torch.no_grad():
-            z = checks.matrix(network(x), "logits", axes="(samples, classes)")
+            z = checks.matrix(network(x.clone()), "logits", axes="(samples, classes)")
         checks.whole(z.shape[1], "number of classes", at_least=2)
         y = checks.labels_in_range(y, z.shape[1])
         size = z.abs().amax(1)
