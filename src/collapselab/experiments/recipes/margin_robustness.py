@@ -58,6 +58,7 @@ _METRICS = ("accuracy", "nc1_pinv", "nc2_max_angle_means", "nc3_duality", "nc4_d
         beside=tuple(robust_accuracy(radius).name for radius in recipe.radii[1:]),
         over=DECADES.name,
         every=True,
+        linear=True,
         title="robust accuracy, train",
         words={DECADES.name: "decades that the loss has fallen below 1"},
     ),
