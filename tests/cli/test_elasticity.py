@@ -113,6 +113,8 @@ def test_a_run_is_seen_as_it_saw_itself(run: Path, said: Said) -> None:
     (*_, last) = [row for row in RunFolder(run).observations() if row.split == "train"]
     for name, one in (("intra", "intra_similarity"), ("inter", "inter_similarity")):
         assert document["similarities"]["normalised_kernel"][name] == pytest.approx(last.result[one], abs=1e-5)
+        whole = document["similarities"]["jacobian_similarity"][name]
+        assert whole == pytest.approx(last.result[f"{name}_jacobian_similarity"], abs=1e-5)
     assert document["similarities"]["elasticity"]["intra"] == pytest.approx(last.result["intra_elasticity"], rel=1e-4)
     assert (document["kind"], document["split"], document["weights"]) == ("run", "train", "end of training")
     assert document["data"] == "digits"
@@ -234,13 +236,14 @@ def test_the_text_tells_means_and_classes(run: Path, capsys: Any) -> None:
     assert main(["elasticity", str(run), "--samples-per-class", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == f"digits, split train: 3 samples of each of 10 classes, seed {rebuilt(run).training.seed}"
-    assert [line.split()[0] for line in lines[3:7]] == [
+    assert [line.split()[0] for line in lines[3:8]] == [
         "within",
         "normalised_kernel",
         "relative_similarity",
+        "jacobian_similarity",
         "elasticity",
     ]
-    assert lines[9].startswith("class 0")
+    assert lines[10].startswith("class 0")
 
 
 def test_what_has_no_value_says_why(data: Path, said: Said, capsys: Any) -> None:
@@ -397,5 +400,5 @@ def test_a_line_says_that_it_takes_long(data: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_samples_that_make_too_large_a_kernel_are_refused() -> None:
-    with pytest.raises(InputError, match=r"samples_per_class must make at most 5 samples .* together, got 6"):
+    with pytest.raises(InputError, match=r"samples_per_class must make at most 4 samples .* together, got 6"):
         measured(network(), Samples(torch.ones(6, 6), torch.arange(6) % 2, torch.arange(6)), seed=0, budget=1000)

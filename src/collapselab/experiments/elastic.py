@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.core.random import generators
-from collapselab.dynamics import own_residual, single_logit, tangent_kernel
+from collapselab.dynamics import all_logits, own_residual, single_logit, tangent_kernel
 from collapselab.experiments.rebuilding import rebuilt
 from collapselab.experiments.similarities import between_classes, declared_of, similarities_of
 from collapselab.records import command_line, provenance
@@ -70,7 +70,8 @@ class Measured:
     Attributes:
         record: Matrices over classes and means.
         arrays: The matrices over samples: the tangent ``kernel`` (n, n) and, where they are defined,
-            ``normalised_kernel`` and ``relative_similarity``; labels ``y`` (n,) and places ``rows`` (n,) in the data.
+            ``normalised_kernel``, ``relative_similarity`` and ``jacobian_similarity``; labels ``y`` (n,) and places
+            ``rows`` (n,) in the data.
     """
 
     record: Elasticity
@@ -213,8 +214,9 @@ def measured(
     if tell is not None:
         tell(len(x), size)
     kernel = tangent_kernel(network, x, samples.y, read=read, budget=budget).cpu()
+    whole = None if logits == 1 else tangent_kernel(network, x, samples.y, read=all_logits, budget=budget).cpu()
     labels, place = samples.y.cpu().unique(return_inverse=True)
-    matrices = similarities_of(kernel)
+    matrices = similarities_of(kernel, whole)
     record = Elasticity(
         num_parameters=size,
         num_classes=k,
@@ -233,7 +235,7 @@ def measured(
 
 
 def _require_room(n: int, budget: int) -> None:
-    most = int((budget / 32) ** 0.5)  # of kernel, similarities and gradients each a quarter
+    most = int((budget / 48) ** 0.5)  # of two kernels, three similarities and gradients each a sixth
     if n > most:
         raise InputError(f"samples_per_class must make at most {most:,} samples of all classes together, got {n:,}")
 

@@ -31,6 +31,16 @@ DECLARED = {
             **_OF,
         ),
         declared(
+            "jacobian_similarity",
+            "similarity of Jacobians",
+            "Mean cosine of the Jacobians of all logits of samples of each two classes, which know nothing of labels.",
+            symbol=r"\operatorname{tr}JJ'^T/(\lVert J\rVert\lVert J'\rVert)",
+            source="he2020",
+            lower=-1.0,
+            upper=1.0,
+            **_OF,
+        ),
+        declared(
             "elasticity",
             "elasticity",
             "How fast a unit step on a sample of the row's class moves one of the column's along its own residual.",
@@ -57,22 +67,26 @@ def declared_of(reading: str) -> dict[str, Declaration]:
     if reading == "own_residual":
         return DECLARED
     summary = "How fast a unit step on a sample of the row's class moves the output of one of the column's."
-    return DECLARED | {"elasticity": DECLARED["elasticity"].model_copy(update={"summary": summary})}
+    own = {"elasticity": DECLARED["elasticity"].model_copy(update={"summary": summary})}
+    return {name: own.get(name, one) for name, one in DECLARED.items() if name != "jacobian_similarity"}
 
 
-def similarities_of(kernel: Tensor) -> dict[str, Tensor | str]:
+def similarities_of(kernel: Tensor, whole: Tensor | None = None) -> dict[str, Tensor | str]:
     """All similarities of some samples.
 
     Args:
         kernel: Their tangent kernel (n, n).
+        whole: That of all logits together; None where there is one logit, whose gradient is the Jacobian.
 
     Returns:
         Key of `DECLARED` to the similarity (n, n), or the reason why there is none.
     """
+    asked = [("normalised_kernel", normalised_kernel, kernel), ("relative_similarity", relative_similarity, kernel)]
+    asked += [] if whole is None else [("jacobian_similarity", normalised_kernel, whole)]
     found: dict[str, Tensor | str] = {}
-    for name, formula in (("normalised_kernel", normalised_kernel), ("relative_similarity", relative_similarity)):
+    for name, formula, given in asked:
         try:
-            found[name] = formula(kernel)
+            found[name] = formula(given)
         except UndefinedMetric as undefined:
             found[name] = str(undefined)
     return found | {"elasticity": kernel}
