@@ -12,9 +12,9 @@ from collapselab.core.errors import InputError
 from collapselab.core.random import generators
 from collapselab.experiments import run_experiment
 from collapselab.experiments.events import Event, Observed, SafePoint, Snapshot
-from collapselab.experiments.fitted_elasticity import of_moments, of_whole, whole
-from collapselab.experiments.fitted_numbers import MOMENT, WHOLE
 from collapselab.experiments.probe import Probe
+from collapselab.experiments.recipes._fitted_elasticity import of_moments, of_whole, whole
+from collapselab.experiments.recipes._fitted_numbers import MOMENT, WHOLE
 from collapselab.experiments.recipes.le_sde_fits_training import LeSdeFitsTraining
 from collapselab.records import RunFolder
 from collapselab.records.schema import Observation

@@ -10,7 +10,7 @@ from torch import nn
 
 from collapselab.core.errors import InputError
 from collapselab.experiments import run_experiment
-from collapselab.experiments.curved_pairs import Pairs, Points
+from collapselab.experiments.recipes._curved_pairs import Pairs, Points
 from collapselab.experiments.recipes.local_elasticity import (
     CORRELATION,
     CURVES,

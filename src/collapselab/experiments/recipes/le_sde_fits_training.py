@@ -16,10 +16,20 @@ from collapselab.experiments._spec import experiment
 from collapselab.experiments.assembly import data_of
 from collapselab.experiments.events import EpochDone, Event, Observed, Planned, SafePoint, Snapshot
 from collapselab.experiments.extra import matrices_of
-from collapselab.experiments.fitted_elasticity import of_moments, of_whole, with_means, with_picture
-from collapselab.experiments.fitted_numbers import ABOVE, GAIN, INTER, INTRA, ITERATION, LOCAL, TAIL, WHOLE, Range
 from collapselab.experiments.followed import Followed
 from collapselab.experiments.probe import Probe
+from collapselab.experiments.recipes._fitted_elasticity import of_moments, of_whole, with_means, with_picture
+from collapselab.experiments.recipes._fitted_numbers import (
+    ABOVE,
+    GAIN,
+    INTER,
+    INTRA,
+    ITERATION,
+    LOCAL,
+    TAIL,
+    WHOLE,
+    Range,
+)
 from collapselab.experiments.solving import Look, picture_of, row_of
 from collapselab.experiments.verdicts import last_row
 from collapselab.records.schema import Against, Arm, Measurement, Observation, Verdict

@@ -13,10 +13,10 @@ from collapselab.core.random import child_seed
 from collapselab.dynamics import half_squared_error, stable_rate, tangent_kernel
 from collapselab.evidence import LabelledFeatures, LinearHead
 from collapselab.experiments._spec import experiment
-from collapselab.experiments.curved_pairs import Pairs, Points
 from collapselab.experiments.events import Event
 from collapselab.experiments.extra import Extra, declared
 from collapselab.experiments.probe import Probe
+from collapselab.experiments.recipes._curved_pairs import Pairs, Points
 from collapselab.experiments.solving import Look, Solve, solved
 from collapselab.experiments.verdicts import mean_and_half_width
 from collapselab.records.schema import Against, Observation, Verdict

@@ -11,7 +11,7 @@ from torch import Tensor
 from collapselab.core.errors import UndefinedMetric
 from collapselab.dynamics import Found
 from collapselab.experiments.extra import Extra, with_found
-from collapselab.experiments.fitted_numbers import INTER, INTRA, ITERATION, MEANS, MOMENT, WHOLE
+from collapselab.experiments.recipes._fitted_numbers import INTER, INTRA, ITERATION, MEANS, MOMENT, WHOLE
 from collapselab.records.schema import Declaration, Measurements, PerClass
 from collapselab.theory.elastic_fit import (
     ClassSums,
