@@ -129,8 +129,9 @@ class UniformElasticity(AbstractLocallyElastic):
     def theorem(self) -> Phase:
         r"""What the theorem of separability says from $\gamma$ alone: it separates where $\gamma=\omega(1/t)$.
 
-        It speaks of samples that are moved by class means, whatever `moved_by` is here. `separates` answers from the growth of the class means themselves. The two differ where the slowest direction
-        of E is none that has to grow for classes to come apart.
+        It speaks of samples that class means move, whatever `moved_by` is here. `separates` answers from the growth of
+        the class means themselves. The two differ where the slowest direction of E is none that has to grow for classes
+        to come apart.
 
         Returns:
             ``undecided`` for gamma = c / t, and where E is not positive.
