@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from collapselab.core.random import child_seed, generators
-from collapselab.experiments.fitted_elasticity import whole
+from collapselab.experiments.recipes._fitted_elasticity import whole
 from collapselab.theory.elastic_fit import ClassSums
 from collapselab.training import Plan, Samples, Splits, Training
 from collapselab.training.losses.cross_entropy import CrossEntropy
