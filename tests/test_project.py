@@ -1,6 +1,7 @@
 """What the project's own files promise to each other."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,10 @@ def test_what_only_reads_does_not_import_torch(module):
 @pytest.mark.parametrize("name", ["references.bib", "py.typed"])
 def test_the_package_ships_its_data(name):
     assert (Path(collapselab.__file__).parent / name).is_file()
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("bench_*.py")), ids=lambda path: path.stem)
+def test_benchmarks_find_what_they_measure(script: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nothing runs: what they import must be there."""
+    monkeypatch.syspath_prepend(str(script.parent))
+    assert callable(runpy.run_path(str(script), run_name="imported")["main"])
