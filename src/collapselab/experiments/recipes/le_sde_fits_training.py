@@ -69,6 +69,7 @@ SHORTEST = 200
         " Errors are relative ones over the last tenth of the iterations.",
         "The tail index is that of the publication. It says whether A is above 1 at the end, and nothing of a tail; the"
         " local tail index is one minus the slope of log A along log t over the last half.",
+        "At both ends of the time elasticity is a slope of one side of the window alone, and noisier.",
         "Intervals of 95 % come from drawing the trials again, with replacement.",
         "Rows measure the logits of all networks on the test images, whose labels have no noise; the classifier on top"
         " of them is the identity, so that nc3_duality compares class means with the directions of the L-model.",
