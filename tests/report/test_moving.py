@@ -112,6 +112,8 @@ def test_colours_have_one_range_unless_numbers_change_by_a_large_factor():
     assert colour_ranges([-small, small], declared) == [(-0.5, 0.5)] * 2
     assert colour_ranges([0 * small], declared) == [(0.0, 1.0)]
     assert colour_ranges([small + 100], declared) == [(100.5, 201.0)]
+    signed = declared.model_copy(update={"lower": -1.0})
+    assert colour_ranges([large / 100], signed) == [(0.0, 0.5)]  # zero keeps the palest colour
 
 
 def test_an_entry_without_a_number_stays_blank():

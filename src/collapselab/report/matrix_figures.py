@@ -85,7 +85,8 @@ def _about_zero(ends: Range) -> Range:
 
 
 def _from_lower(ends: Range, lower: float | None) -> Range:
-    """From the smallest possible value where that is near, so that colours can be told as amounts."""
+    """From the smallest possible value, or zero, where that is near, so that colours can be told as amounts."""
+    lower = None if lower is None else max(lower, 0.0)  # nothing is negative here
     low = lower if lower is not None and lower <= ends[0] <= lower + 0.75 * (ends[1] - lower) else ends[0]
     return significant(low), significant(ends[1] if ends[1] > low else low + (abs(low) or 1.0))
 
