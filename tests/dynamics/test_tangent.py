@@ -294,3 +294,9 @@ def test_single_logit_of_one_output() -> None:
     for network in (nn.Linear(6, 1), nn.Sequential(nn.Linear(6, 1), nn.Flatten(0))):
         REFERENCE.check(tangent_kernel(network.double(), X.double()), torch.full((2, 2), 7.0))
     assert single_logit(torch.ones(1), torch.tensor(0)).ndim == 0
+
+
+def test_blocks_of_a_network_that_looks_at_batches_are_refused() -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
+    with pytest.raises(InputError, match="must treat samples one by one, got batch normalisation in train mode: 1"):
+        tangent_blocks(network, torch.ones(4, 2))

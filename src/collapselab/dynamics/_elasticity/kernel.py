@@ -10,6 +10,7 @@ from collapselab.core.errors import InputError
 from collapselab.dynamics._elasticity.doors import Set, labelled
 from collapselab.dynamics._elasticity.gradients import Differentiation, Gradients
 from collapselab.dynamics._elasticity.readings import own_logit, single_logit
+from collapselab.dynamics._mapped import require_apart
 from collapselab.dynamics._tangent import BUDGET, Read
 
 # Blocks of gradients that are held at once: two that meet in a tile, and the parts of one before they are put together.
@@ -120,6 +121,7 @@ def tangent_blocks(network: nn.Module, x: Tensor, *, budget: int = BUDGET) -> Te
     """
     if not isinstance(network, nn.Module):
         raise InputError(f"network must be a torch.nn.Module, got {checks.described(network)}")
+    require_apart(network)
     labelled(x, None, "y", single_logit)
     with torch.no_grad():
         k = network(x[:1]).numel()
