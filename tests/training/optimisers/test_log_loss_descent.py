@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from collapselab.core.errors import InputError
+from collapselab.core.errors import InputError, NotConverged
 from collapselab.dynamics import (
     inverse_logistic,
     log_cross_entropy,
@@ -126,3 +126,13 @@ def test_refuses_what_is_not_plain_cross_entropy_of_fixed_inputs() -> None:
         with pytest.raises(InputError, match=message):
             LogLossDescent().check(**{**given, **flags, **change})
     assert replace(LogLossDescent(), learning_rate=0.1).learning_rate == 0.1
+
+
+def test_a_network_that_died_is_told() -> None:
+    work = tiny_problem()
+    with torch.no_grad():
+        work.parameters[1].zero_()
+        work.parameters[0].zero_()
+    optimiser = LogLossDescent()
+    with pytest.raises(NotConverged, match="the gradient is zero and no step can lower the loss"):
+        optimiser.step(work, built(optimiser, work))

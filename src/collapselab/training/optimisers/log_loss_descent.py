@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from collapselab.core import checks
+from collapselab.core.errors import NotConverged
 from collapselab.training.losses import Loss
 from collapselab.training.optimisers._requirements import plain_cross_entropy, same_loss_each_time
 from collapselab.training.optimisers._spec import Optimiser, Work, optimiser
@@ -122,16 +123,22 @@ class Descent(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One step; none where there is no gradient.
+        """One step.
 
         Args:
             closure: Not used.
+
+        Raises:
+            NotConverged: If there is no gradient: every network of ReLUs that are all shut stands still for good.
         """
         del closure
         moved = [(p, p.grad, group["lr"]) for group in self.param_groups for p in group["params"] if p.grad is not None]
         square = float(torch.stack([slope.double().square().sum() for _, slope, _ in moved]).sum())
         if square == 0:
-            return
+            raise NotConverged(
+                "log_loss_descent: the gradient is zero and no step can lower the loss; steps that are too long shut"
+                " every unit of a ReLU network: take a smaller learning_rate"
+            )
         for parameter, slope, rate in moved:
             parameter.sub_(slope, alpha=rate * scale_of(self)["ratio"] / square)
 
