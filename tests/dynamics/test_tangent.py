@@ -129,6 +129,65 @@ def test_kernel_is_that_of_single_gradients(make: Callable[[], nn.Module], read:
     close.check(tangent_norms(network, x, y, read=read, budget=7 * size), wanted.diagonal())
 
 
+class Elsewhere(nn.Module):
+    """A weight that acts outside its layer too, for inputs whose first entry is positive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 5)
+        self.last = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        more = nn.functional.linear(x, self.first.weight)[:, :3]
+        return self.last(input=torch.tanh(self.first(input=x))) + torch.relu(x[:, :1]) * more
+
+
+class Tied(nn.Module):
+    """Two layers that share a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.second.weight = self.first.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.second(torch.tanh(self.first(x)))))
+
+
+def hooked() -> nn.Module:
+    network = two_layers()
+    network[0].register_forward_hook(lambda _m, args, output: torch.where(args[0][:, :1] > 0, 3 * output, output))
+    return network
+
+
+def replaced() -> nn.Module:
+    network = two_layers()
+    first, plain = network[0], network[0].forward
+    first.forward = lambda x: torch.where(x[:, :1] > 0, 3, 1) * plain(x)
+    return network
+
+
+@pytest.mark.parametrize("make", [Elsewhere, hooked, replaced], ids=lambda make: make.__name__)
+def test_one_sample_does_not_hide_what_others_do(make: Callable[[], nn.Module]) -> None:
+    network, x, y = made(make)
+    x[:, 0] = torch.tensor([-1.0, 1, 1, 2, 1, 1, 1])
+    gradients = reference_gradients(network, x, y, own_residual)
+    found = tangent_kernel(network, x, y, read=own_residual)
+    wanted = gradients @ gradients.T
+    REFERENCE.floor(float(wanted.abs().max())).check(found, wanted)
+
+
+@pytest.mark.parametrize("make", [Tied, Elsewhere], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_shared_weights_in_half_precision(make: Callable[[], nn.Module], dtype: torch.dtype) -> None:
+    network, x, y = made(make)
+    network, x = network.to(dtype), x.to(dtype)
+    found = tangent_kernel(network, x, y, read=own_residual).double()
+    gradients = reference_gradients(network.double(), x.double(), y, own_residual)
+    wanted = gradients @ gradients.T
+    assert float((found - wanted).abs().max() / wanted.abs().max()) < 8 * torch.finfo(dtype).eps
+
+
 def test_blocks_are_products_of_jacobians() -> None:
     network, x, _ = made(Tangled, n=3)
     leaves = [p for p in network.parameters() if p.requires_grad]

@@ -11,7 +11,7 @@ from torch.func import functional_call, grad, jacrev, vmap
 from collapselab.core.checks import described
 from collapselab.core.errors import InputError
 from collapselab.dynamics._elasticity.layers import Layer
-from collapselab.dynamics._elasticity.outer import Place, outer_products
+from collapselab.dynamics._elasticity.outer import Place, outer_products, went_in
 from collapselab.dynamics._mapped import mapped, require_apart
 from collapselab.dynamics._tangent import Read, fixed, trained
 
@@ -61,11 +61,11 @@ class _Tap:
     shifts: Mapping[str, Tensor] = field(default_factory=dict)
     inputs: dict[str, Tensor] = field(default_factory=dict)
 
-    def hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+    def hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], dict[str, Tensor], Tensor], Tensor]:
         """What a layer calls after its forward pass."""
 
-        def passed(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            self.inputs[name] = args[0]
+        def passed(_module: nn.Module, args: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor) -> Tensor:
+            self.inputs[name] = went_in(args, named)
             return output + self.shifts[name]
 
         return passed
@@ -181,7 +181,7 @@ class Differentiation:
 
 @contextmanager
 def _tapped(places: Mapping[str, Place], tap: _Tap) -> Iterator[None]:
-    handles = [place.module.register_forward_hook(tap.hook(name)) for name, place in places.items()]
+    handles = [place.module.register_forward_hook(tap.hook(name), with_kwargs=True) for name, place in places.items()]
     try:
         yield
     finally:

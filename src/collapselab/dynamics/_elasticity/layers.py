@@ -29,6 +29,8 @@ def is_plain(module: nn.Module) -> TypeGuard[Module]:
     """
     if not isinstance(getattr(module, "weight", None), nn.Parameter):
         return False  # made anew before each call, of a parameter of another name
+    if module._forward_hooks or "forward" in vars(module):
+        return False  # what comes out may be anything
     if type(module) is nn.Conv2d:
         return module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
     return type(module) is nn.Linear

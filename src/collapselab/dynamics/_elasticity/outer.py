@@ -1,11 +1,13 @@
 """Which gradients of a network are sums of outer products: those of layers that act once, on one sample at a time."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from collapselab.core.errors import InputError
 from collapselab.dynamics._elasticity.layers import Layer, Module, is_plain
@@ -39,7 +41,8 @@ class Place:
 def outer_products(network: nn.Module, one: Tensor) -> dict[str, Place]:
     """Linear layers and convolutions that act once, and whose weight acts nowhere else.
 
-    Found out by the gradient of one sample: a weight that is shared, or used elsewhere, has another.
+    Found out by the graph of one sample, which is that of all since `vmap` maps it: a weight that is shared, or used
+    elsewhere, has further ways into it, whatever they are worth for this sample. Its gradient is compared as well.
 
     Args:
         network: Inputs to logits.
@@ -58,10 +61,11 @@ def outer_products(network: nn.Module, one: Tensor) -> dict[str, Place]:
     if not total.requires_grad:
         raise InputError(f"network must give logits that depend on what it trains, got {type(network).__name__}")
     once = {name: found[0] for name, found in calls.items() if len(found) == 1 and _one_sample(plain[name], found[0])}
+    users = _users(total)
     return {
         name: Place(plain[name], inputs.numel(), outputs.shape)
         for name, (inputs, outputs) in once.items()
-        if _is_all(plain[name], inputs.detach(), outputs, total)
+        if _acts_once(plain[name], users) and _is_all(plain[name], inputs.detach(), outputs, total)
     }
 
 
@@ -70,7 +74,9 @@ def _recorded(layers: Mapping[str, Module]) -> Iterator[dict[str, list[tuple[Ten
     """What goes in and comes out of layers at each call."""
     calls: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
     handles = [
-        layer.register_forward_hook(lambda _m, args, output, at=calls[name]: at.append((args[0], output)))
+        layer.register_forward_hook(
+            lambda _m, args, named, output, at=calls[name]: at.append((went_in(args, named), output)), with_kwargs=True
+        )
         for name, layer in layers.items()
     ]
     try:
@@ -78,6 +84,49 @@ def _recorded(layers: Mapping[str, Module]) -> Iterator[dict[str, list[tuple[Ten
     finally:
         for handle in handles:
             handle.remove()
+
+
+def went_in(args: tuple[Tensor, ...], named: Mapping[str, Tensor]) -> Tensor:
+    """The input of a layer, however it is handed over.
+
+    Args:
+        args: By place.
+        named: By name.
+
+    Returns:
+        The input.
+    """
+    return args[0] if args else named["input"]
+
+
+def _users(total: Tensor) -> dict[object, list[Node]]:
+    """What looks at each node of a graph, as often as it does; leaves are found by their tensors."""
+    users: dict[object, list[Node]] = defaultdict(list)
+    seen: set[Node] = set()
+    ahead = [total.grad_fn] if total.grad_fn is not None else []
+    while ahead:
+        node = ahead.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        for used, _ in node.next_functions:
+            if used is not None:
+                users[getattr(used, "variable", used)].append(node)
+                ahead.append(used)
+    return users
+
+
+def _acts_once(layer: Module, users: Mapping[object, list[Node]]) -> bool:
+    """Whether what a layer trains goes into one operation, past those that turn it round or into another type."""
+    return all(_goes_one_way(p, users) for p in layer.parameters() if p.requires_grad)
+
+
+def _goes_one_way(at: object, users: Mapping[object, list[Node]]) -> bool:
+    while len(found := users.get(at, [])) == 1:
+        at = found[0]
+        if len(found[0].next_functions) > 1:
+            return True
+    return not found
 
 
 def _trains(layer: nn.Module) -> bool:
