@@ -1,10 +1,11 @@
 """Networks trained side by side against one network at a time."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from collapselab.core.errors import InputError, NotConverged
@@ -12,7 +13,7 @@ from collapselab.core.random import child_seed, generators
 from collapselab.training._stacked import stacked
 from collapselab.training.data import Samples, Splits
 from collapselab.training.heads.simplex_etf import SimplexETF
-from collapselab.training.networks import Network
+from collapselab.training.networks import Classifier, Network
 from collapselab.training.networks.cnn import CNN
 from collapselab.training.networks.convnet1d import ConvNet1d
 from collapselab.training.networks.lenet import LeNet
@@ -94,6 +95,147 @@ def test_each_trial_is_what_it_is_alone(network: Network, shape: tuple[int, ...]
 )  # fmt: skip
 def test_networks_of_simple_layers_are_one(network: nn.Module, shape: tuple[int, ...], known: bool) -> None:
     assert (stacked(network, shape, 2) is not None) is known
+
+
+class Tripled(nn.Flatten):
+    """A subclass that does something else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 3 * super().forward(x)
+
+
+def layers() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+
+
+def one_activation() -> nn.Module:
+    network = layers()
+    network[3] = network[1]
+    return network
+
+
+def one_layer_twice() -> nn.Module:
+    network = layers()
+    network[2] = network[0]
+    return network
+
+
+def one_bias_twice() -> nn.Module:
+    network = layers()
+    network[2].bias = network[0].bias
+    return network
+
+
+def bias_as_buffer() -> nn.Module:
+    network, bias = layers(), torch.ones(5, dtype=torch.float64)
+    del network[2].bias
+    network[2].register_buffer("bias", bias)
+    return network
+
+
+def hooked() -> nn.Module:
+    network = layers()
+    network[2].register_forward_hook(lambda _module, _given, found: 2 * found)
+    return network
+
+
+def hooked_at_the_top() -> nn.Module:
+    network = layers()
+    network.register_forward_pre_hook(lambda _module, given: (given[0] + 1,))
+    return network
+
+
+def subclassed() -> nn.Module:
+    return nn.Sequential(Tripled(), layers())
+
+
+def idle_weights() -> nn.Module:
+    network = layers()
+    network.register_parameter("idle", nn.Parameter(torch.ones(2, dtype=torch.float64)))
+    return network
+
+
+def aside() -> nn.Module:
+    network = Classifier(nn.Sequential(nn.Linear(5, 3), nn.Tanh()), nn.Linear(3, 3)).double()
+    network.add_module("aside", nn.Linear(3, 3).double())
+    return network
+
+
+def writes_into_inputs() -> nn.Module:
+    return nn.Sequential(nn.ReLU(inplace=True), layers())
+
+
+ODD = [one_activation, one_layer_twice, one_bias_twice, bias_as_buffer, hooked, hooked_at_the_top, subclassed,
+       idle_weights, aside, writes_into_inputs]  # fmt: skip
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("make", ODD)
+def test_networks_that_are_not_quite_a_row_of_layers(make: Callable[[], nn.Module], batch_size: int) -> None:
+    splits = data(FLAT)
+    x = splits.train.take(torch.arange(12))[0].double()
+    samples, networks = Samples(x.clone(), splits.train.y), [make() for _ in range(2)]
+    trials = Trials(networks, samples, generators(3, "a", "b"), learning_rate=0.1, batch_size=batch_size)
+    drawn = trials.steps(5)
+    for trial, (network, draw) in enumerate(zip(networks, generators(3, "a", "b"), strict=True)):
+        optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+        for step, rows in enumerate(torch.randint(12, (5, batch_size), generator=draw)):
+            logits = network(x[rows])
+            REFERENCE.floor(1).check(drawn.logits[step, trial], logits.detach())
+            optimiser.zero_grad()
+            functional.cross_entropy(logits, samples.y[rows]).backward()
+            optimiser.step()
+        REFERENCE.floor(1).check(trials.logits(samples)[trial], network(x.clone()).detach())
+    EXACT.check(samples.take(torch.arange(12))[0], x)
+
+
+def replaced() -> nn.Module:
+    network = layers()
+    network[0].forward = lambda x: x
+    return network
+
+
+def frozen() -> nn.Module:
+    return layers().requires_grad_(False)
+
+
+def slanted(slope: float) -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 3), nn.LeakyReLU(slope))
+
+
+@pytest.mark.parametrize(
+    ("networks", "words"),
+    [
+        ([replaced()], "networks must pass as their classes say, got a replaced forward at 0"),
+        ([frozen()], "networks must have weights that are trained, got none"),
+        ([nn.Identity()], "networks must have weights that are trained, got none"),
+        ([slanted(0.1), slanted(0.2)], "networks must be of the same layers, got number 1 unlike number 0"),
+        ([nn.Linear(5, 3), nn.Linear(5, 3).eval()], "got number 1 unlike number 0"),
+        ([nn.Linear(5, 3), nn.Linear(5, 3).requires_grad_(False)], "got number 1 unlike number 0"),
+        ([nn.Linear(5, 2)], r"networks must give 3 logits or more for each sample, got outputs of shape \(2, 2\)"),
+        ([nn.Linear(4, 3)], r"networks must take inputs of shape \(5,\), each by itself"),
+        ([nn.Sequential(nn.Linear(5, 3), nn.RReLU())], "draw nothing at random, got: "),
+    ],
+)  # fmt: skip
+def test_networks_that_cannot_stand_for_each_other(networks: list[nn.Module], words: str) -> None:
+    draws = generators(0, "a", "b")[: len(networks)]
+    with pytest.raises(InputError, match=words):
+        Trials(networks, data(FLAT).train, draws, learning_rate=0.1)
+
+
+def test_a_state_of_others_is_refused() -> None:
+    one, two = (Trials.fresh(MLP((4,), batch_norm=False), data(FLAT), trials=n, learning_rate=0.1) for n in (1, 2))
+    with pytest.raises(InputError, match="state must be of 2 trials of the same networks"):
+        two.restore(one.state())
+
+
+def test_logits_that_are_not_finite_are_told() -> None:
+    trials = Trials.fresh(MLP((4,), batch_norm=False), data(FLAT), trials=2, learning_rate=0.1)
+    state = trials.state()
+    state["parameters"] = {name: torch.full_like(values, torch.inf) for name, values in state["parameters"].items()}
+    trials.restore(state)
+    with pytest.raises(NotConverged, match="a logit of trial 0 is not finite after step 0"):
+        trials.logits(data(FLAT).test)
 
 
 def test_a_trial_does_not_depend_on_how_many_there_are() -> None:

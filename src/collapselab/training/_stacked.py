@@ -6,7 +6,7 @@ those of another, so that convolutions are grouped ones.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,13 @@ _POOLING = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool
 
 class _Strange(Exception):
     """A layer that is not known here."""
+
+
+class _Known(NamedTuple):
+    """What layers are built for: how many networks, and the names of their parameters, shared ones under the first."""
+
+    networks: int
+    parameters: set[str]
 
 
 def stacked(network: nn.Module, shape: tuple[int, ...], count: int) -> Layer | None:
@@ -40,7 +47,9 @@ def stacked(network: nn.Module, shape: tuple[int, ...], count: int) -> Layer | N
         return None
     images = len(shape) == 3
     try:
-        layers, still_images = _layers(network, "", images, count)
+        layers, still_images = _layers(
+            network, "", images, _Known(count, {name for name, _ in network.named_parameters()})
+        )
     except _Strange:
         return None
     if still_images:
@@ -55,24 +64,49 @@ def stacked(network: nn.Module, shape: tuple[int, ...], count: int) -> Layer | N
     return forward
 
 
-def _layers(module: nn.Module, prefix: str, images: bool, count: int) -> tuple[list[Layer], bool]:
+def _layers(module: nn.Module, prefix: str, images: bool, known: _Known) -> tuple[list[Layer], bool]:
     """The layers of a module, and whether images leave it."""
     kind = type(module)
+    _require_plain(module)
     if kind in (nn.Sequential, Classifier):
         found: list[Layer] = []
-        for name, child in module.named_children():
-            more, images = _layers(child, f"{prefix}{name}.", images, count)
+        for name, child in _children(module):
+            more, images = _layers(child, f"{prefix}{name}.", images, known)
             found += more
         return found, images
     if kind in _ELEMENTWISE or (kind in _POOLING and images):
         return [lambda _, h: module(h)], images
-    if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):
-        return [lambda _, h: h.unflatten(1, (count, -1)).flatten(2).transpose(0, 1)] if images else [], False
-    if kind is nn.Linear and not images:
-        return [_linear(prefix)], False
+    if isinstance(module, nn.Flatten) and kind is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+        return [lambda _, h: h.unflatten(1, (known.networks, -1)).flatten(2).transpose(0, 1)] if images else [], False
+    if isinstance(module, nn.Linear) and kind is nn.Linear and not images:
+        return [_linear(module, prefix, known)], False
     if isinstance(module, nn.Conv2d) and kind is nn.Conv2d and images and module.padding_mode == "zeros":
-        return [_convolution(module, prefix, count)], True
+        return [_convolution(module, prefix, known)], True
     raise _Strange
+
+
+def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Parts in the order in which they act; one that acts twice stands there twice."""
+    if isinstance(module, Classifier):
+        return [("body", module.body), ("neck", module.neck), ("head", module.head)]
+    found = module.named_modules(remove_duplicate=False)
+    return [(name, child) for name, child in found if name and "." not in name]
+
+
+def _require_plain(module: nn.Module) -> None:
+    """Hooks and methods that were replaced change what a layer does, and its type does not show it."""
+    own = vars(module)
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    if "forward" in own or "features" in own or any(own[name] for name in hooks):
+        raise _Strange
+
+
+def _names(module: nn.Linear | nn.Conv2d, prefix: str, known: _Known) -> tuple[str, str | None]:
+    """What weight and bias are called; each must be a parameter, and not one of another layer."""
+    weight, bias = f"{prefix}weight", None if module.bias is None else f"{prefix}bias"
+    if not {name for name in (weight, bias) if name} <= known.parameters:
+        raise _Strange
+    return weight, bias
 
 
 class _Product(torch.autograd.Function):
@@ -98,19 +132,22 @@ class _Product(torch.autograd.Function):
         return of_inputs, of_weights
 
 
-def _linear(prefix: str) -> Layer:
+def _linear(module: nn.Linear, prefix: str, known: _Known) -> Layer:
+    weight, bias = _names(module, prefix, known)
+
     def layer(parameters: Mapping[str, Tensor], h: Tensor) -> Tensor:
-        found, bias = _Product.apply(h, parameters[f"{prefix}weight"]), parameters.get(f"{prefix}bias")
-        return found if bias is None else found + bias[:, None]
+        found = _Product.apply(h, parameters[weight])
+        return found if bias is None else found + parameters[bias][:, None]
 
     return layer
 
 
-def _convolution(module: nn.Conv2d, prefix: str, count: int) -> Layer:
+def _convolution(module: nn.Conv2d, prefix: str, known: _Known) -> Layer:
+    weight, bias = _names(module, prefix, known)
+
     def layer(parameters: Mapping[str, Tensor], h: Tensor) -> Tensor:
-        weight, bias = parameters[f"{prefix}weight"].flatten(0, 1), parameters.get(f"{prefix}bias")
-        flat = None if bias is None else bias.flatten()
-        groups = module.groups * count
-        return functional.conv2d(h, weight, flat, module.stride, module.padding, module.dilation, groups)
+        flat = None if bias is None else parameters[bias].flatten()
+        kernel, groups = parameters[weight].flatten(0, 1), module.groups * known.networks
+        return functional.conv2d(h, kernel, flat, module.stride, module.padding, module.dilation, groups)
 
     return layer

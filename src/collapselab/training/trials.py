@@ -5,7 +5,6 @@ operation costs besides arithmetic. Networks do not see each other: every trial 
 alone, but for the rounding of sums.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +17,13 @@ from torch.nn import functional
 from collapselab.core import checks
 from collapselab.core.errors import InputError, NotConverged
 from collapselab.core.random import child_seed, generators, preserved_randomness
+from collapselab.training._alike import copied, require_alike, require_separable
 from collapselab.training._stacked import stacked
 from collapselab.training.data import Samples, Splits
 from collapselab.training.networks import Network
 
 # Samples that all networks look at together while they are evaluated.
 _TOGETHER = 128
-
-_MIXING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_DRAWING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +52,8 @@ class Trials:
         batch_size: Samples of a minibatch.
 
     Raises:
-        InputError: If there are no networks, they have layers that mix samples or draw at random, or the settings make
-            no sense.
+        InputError: If there are no networks, they differ in more than weights, have layers that mix samples or draw at
+            random, or do not take the samples, or the settings make no sense.
     """
 
     def __init__(
@@ -75,6 +72,7 @@ class Trials:
         self.learning_rate = checks.real(learning_rate, "learning_rate", above=0)
         self.batch_size = checks.whole(batch_size, "batch_size", at_least=1)
         require_separable(networks[0])
+        require_alike(networks)
         if not samples.in_memory:
             raise InputError("samples must be in memory to be drawn one by one, got inputs that are made on demand")
         self.step = 0
@@ -83,10 +81,11 @@ class Trials:
         parameters, self._buffers = stack_module_state(list(networks))
         self._frozen = {name: not networks[0].get_parameter(name).requires_grad for name in parameters}
         self._parameters = {name: values.detach().clone() for name, values in parameters.items()}
-        self._skeleton = copy.deepcopy(networks[0]).train().to("meta")
+        self._skeleton = copied(networks[0])
         self._stacked = stacked(networks[0], samples.shape, len(networks))
         self._mapped = vmap(grad(self._loss, has_aux=True), in_dims=(0, 0, 0, 0, 0))
         self._outputs = vmap(self._logits, in_dims=(0, 0, 0, None))
+        self._try_out()
 
     @classmethod
     def fresh(
@@ -162,11 +161,18 @@ class Trials:
 
         Returns:
             (r, n, k) logits.
+
+        Raises:
+            NotConverged: If a logit is no longer finite.
         """
-        kind = self._kind
-        with torch.no_grad():
-            parts = [self._outputs(*self._split(), self._buffers, x.to(kind)) for x, _ in samples.batches(_TOGETHER)]
-        return torch.cat(parts, dim=1)
+        kind, given = self._kind, (*self._split(), self._buffers)
+        with torch.no_grad():  # copies, for layers that write into what they are given
+            parts = [self._outputs(*given, x.to(kind, copy=True)) for x, _ in samples.batches(_TOGETHER)]
+        found = torch.cat(parts, dim=1)
+        if not bool(torch.isfinite(found).all()):
+            trial = int((~torch.isfinite(found)).nonzero()[0, 0])
+            raise self._diverged(f"a logit of trial {trial} is not finite after step {self.step}")
+        return found
 
     def weights(self, trial: int) -> dict[str, Tensor]:
         """Parameters and buffers of one network as they stand.
@@ -194,7 +200,15 @@ class Trials:
 
         Args:
             state: What `state` of trials of the same settings gave.
+
+        Raises:
+            InputError: If it is of other networks, or of more or fewer.
         """
+        shapes = (
+            {name: values.shape for name, values in one.items()} for one in (self._parameters, state["parameters"])
+        )
+        if next(shapes) != next(shapes) or len(state["draws"]) != self.count:
+            raise InputError(f"state must be of {self.count} trials of the same networks, got one of others")
         self.step = state["step"]
         for name, values in self._parameters.items():
             values.copy_(state["parameters"][name])
@@ -241,33 +255,43 @@ class Trials:
             leaves = {name: values.detach().requires_grad_() for name, values in trained.items()}
             logits = self._stacked({**leaves, **fixed}, x)
             losses = functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
-            found = torch.autograd.grad(losses.mean(1).sum(), list(leaves.values()))
+            found = torch.autograd.grad(losses.mean(1).sum(), list(leaves.values()), materialize_grads=True)
         return dict(zip(leaves, found, strict=True)), (logits.detach(), losses.detach())
 
     def _require_finite(self, losses: Tensor) -> None:
         bad = (~torch.isfinite(losses)).nonzero()
         if len(bad):
             step, trial = self.step + int(bad[0, 0]), int(bad[0, 1])
-            raise NotConverged(
-                f"training diverged: the loss of trial {trial} is no longer finite at step {step} at learning rate"
-                f" {self.learning_rate:g}; lower the learning rate"
-            )
+            raise self._diverged(f"the loss of trial {trial} is no longer finite at step {step}")
 
+    def _diverged(self, words: str) -> NotConverged:
+        return NotConverged(
+            f"training diverged: {words} at learning rate {self.learning_rate:g}; lower the learning rate"
+        )
 
-def require_separable(network: nn.Module) -> None:
-    """Refuse a network of which several cannot be trained as one.
-
-    Args:
-        network: The network.
-
-    Raises:
-        InputError: If it has batch normalisation or dropout; the message says where.
-    """
-    for name, module in network.named_modules():
-        drawing = isinstance(module, _DRAWING) and module.p > 0
-        tracking = getattr(module, "track_running_stats", False)
-        if drawing or tracking or isinstance(module, _MIXING):
+    def _try_out(self) -> None:
+        """Two samples pass; the faster way is taken only where it gives what the networks themselves give."""
+        rows = torch.arange(min(2, len(self._samples)), device=self._samples.y.device)
+        x, (trained, fixed) = self._samples.take(rows)[0].to(self._kind), self._split()
+        try:
+            with torch.no_grad():
+                logits = self._outputs(trained, fixed, self._buffers, x.clone())
+        except (RuntimeError, TypeError, ValueError) as error:
             raise InputError(
-                "networks must be without batch normalisation and dropout to be trained side by side, got"
-                f" {type(module).__name__} at {name or 'the top'}"
+                f"networks must take inputs of shape {tuple(x.shape[1:])}, each by itself, and draw nothing at random,"
+                f" got: {str(error).splitlines()[0]}"
+            ) from error
+        self._require_logits(logits, len(x))
+        if self._stacked is not None:
+            with torch.no_grad():
+                ours = self._stacked({**trained, **fixed}, x.expand(self.count, *x.shape).clone())
+            if ours.shape != logits.shape or not torch.allclose(ours, logits, rtol=1e-3, atol=1e-5, equal_nan=True):
+                self._stacked = None
+
+    def _require_logits(self, logits: Tensor, samples: int) -> None:
+        classes = int(self._samples.y.max()) + 1
+        if logits.ndim != 3 or logits.shape[1] != samples or logits.shape[2] < classes:
+            raise InputError(
+                f"networks must give {classes} logits or more for each sample, got outputs of shape"
+                f" {tuple(logits.shape[1:])} for {samples} samples"
             )
