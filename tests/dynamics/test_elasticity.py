@@ -84,6 +84,16 @@ def test_other_losses() -> None:
     REFERENCE.times(100).check(found, kernelised)
 
 
+def test_networks_that_write_into_their_inputs() -> None:
+    (x, y), layer = samples(5), scalar_network()
+    network, apart = nn.Sequential(nn.ReLU(inplace=True), layer), nn.Sequential(nn.ReLU(), layer)
+    before = x.clone()
+    found = stepped_relative_similarity(network, x, y, step=0.1)
+    tangent_blocks(network, x)
+    assert torch.equal(x, before)
+    REFERENCE.check(found, stepped_relative_similarity(apart, x, y, step=0.1))
+
+
 def test_small_steps_give_the_tangent_kernel() -> None:
     """Row 7: two layers of width 2048 in float64."""
     network, (x, y) = scalar_network(2048), samples(40)
@@ -169,6 +179,10 @@ def test_what_is_refused() -> None:
         stepped_relative_similarity(network, x, y, step=0.0)
     with pytest.raises(InputError, match="batch normalisation in train mode"):
         stepped_relative_similarity(nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 1)).double(), x, y, step=0.1)
+    with pytest.raises(InputError, match=r"network must be a torch\.nn\.Module, got function"):
+        stepped_relative_similarity(lambda x: x, x, y, step=0.1)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match=r"y must lie in 0\.\.1, got 2 at index 2"):
+        stepped_relative_similarity(nn.Linear(3, 2).double(), x, torch.arange(3), read=own_residual, step=0.1)
     with pytest.raises(InputError, match="samples_per_class must be an integer of at least 2"):
         LocalElasticity(samples_per_class=1)
 

@@ -302,6 +302,10 @@ class Detached(nn.Module):
 X = torch.ones(2, 6)
 
 
+def read_as(read: Read) -> Tensor:
+    return tangent_kernel(nn.Linear(6, 2), X, torch.zeros(2).long(), read=read)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -336,6 +340,30 @@ X = torch.ones(2, 6)
         (lambda: tangent_kernel(nn.Linear(6, 1), X[:0]), "inputs must be a tensor of at least one sample"),
         (lambda: tangent_kernel(nn.Linear(6, 1), X, budget=16), "more than the 16 bytes of a kernel of 2 x 2 numbers"),
         (lambda: tangent_kernel(nn.Linear(6, 2), X, torch.zeros(3).long(), read=own_logit), "y must be one per row"),
+        (
+            lambda: tangent_kernel(nn.Linear(6, 2), X, torch.tensor([0, 2]), read=own_logit),
+            r"y must lie in 0\.\.1, got 2",
+        ),
+        (lambda: tangent_norms(nn.Linear(6, 2), X, torch.tensor([0, 2]), read=own_residual), r"y must lie in 0\.\.1"),
+        (
+            lambda: tangent_kernel(
+                nn.Linear(6, 2), X, torch.zeros(2).long(), other=X, other_y=torch.tensor([0, -1]), read=own_residual
+            ),
+            r"other_y must lie in 0\.\.1, got -1 at index 1",
+        ),
+        (
+            lambda: tangent_kernel(nn.Linear(6, 2), X, read=all_logits, other=X[:, None]),
+            r"shape \(6,\) as x, got \(1, 6\)",
+        ),
+        (lambda: read_as(lambda z, _: torch.outer(z, z)), r"read must give one real number or a vector.*\(2, 2\)"),
+        (lambda: read_as(lambda z, _: z[:0]), "read must give one real number or a vector"),
+        (lambda: read_as(lambda z, _: z.argmax()), "read must give one real number or a vector.*int64"),
+        (lambda: read_as(lambda z, _: z[0] * 1j), "read must give one real number or a vector.*complex"),
+        (lambda: read_as(lambda z, _: 1.0), "read must give one real number or a vector.*float"),  # pyright: ignore
+        (
+            lambda: tangent_kernel(nn.Linear(6, 2, dtype=torch.complex64), X.cfloat(), read=all_logits),
+            "network must have real parameters, got torch.complex64 for weight",
+        ),
     ],
 )
 def test_refusals(call: Callable[[], Tensor], message: str) -> None:

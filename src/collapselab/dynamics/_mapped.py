@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from collapselab.core.checks import described
 from collapselab.core.errors import InputError
 
 
@@ -15,8 +16,10 @@ def require_apart(network: nn.Module) -> None:
         network: Any module.
 
     Raises:
-        InputError: If batch normalisation goes over the batch.
+        InputError: If it is no module, or batch normalisation goes over the batch.
     """
+    if not isinstance(network, nn.Module):
+        raise InputError(f"network must be a torch.nn.Module, got {described(network)}")
     for name, module in network.named_modules():
         if not isinstance(module, nn.modules.batchnorm._BatchNorm):
             continue

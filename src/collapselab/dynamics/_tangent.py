@@ -25,9 +25,12 @@ def trained(network: nn.Module) -> dict[str, Tensor]:
         Name to tensor.
 
     Raises:
-        InputError: If there are none.
+        InputError: If there are none, or one is complex.
     """
     found = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
+    for name, p in found.items():
+        if p.is_complex():
+            raise InputError(f"network must have real parameters, got {p.dtype} for {name}")
     if not found:
         raise InputError(f"network must have parameters that require gradients, got {type(network).__name__} with none")
     return found
@@ -78,7 +81,7 @@ def sample_gradients(network: nn.Module, x: Tensor, y: Tensor, *, read: Read) ->
     weights, rest = trained(network), fixed(network)
 
     def number(own: dict[str, Tensor], one: Tensor, label: Tensor) -> Tensor:
-        return read(functional_call(network, (own, rest), (one[None],)).squeeze(0), label)
+        return read(functional_call(network, (own, rest), (one[None].clone(),)).squeeze(0), label)
 
     found = vmap(grad(number), in_dims=(None, 0, 0))(weights, x, y)
     return torch.cat([found[name].flatten(1) for name in weights], 1)

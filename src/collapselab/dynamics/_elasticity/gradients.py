@@ -82,6 +82,7 @@ class Differentiation:
         entered: Bytes that what goes into these layers takes, for a sample.
         each: Bytes that the gradients of each number take, for a sample.
         count: How many numbers are read; None for one that is no vector.
+        num_logits: What the network gives for a sample.
     """
 
     network: nn.Module
@@ -90,6 +91,7 @@ class Differentiation:
     entered: int
     each: int
     count: int | None
+    num_logits: int
 
     @property
     def size(self) -> int:
@@ -121,23 +123,23 @@ class Differentiation:
             How to differentiate it.
 
         Raises:
-            InputError: If it is no module, trains nothing, or looks at several samples at once.
+            InputError: If it is no module, trains nothing, looks at several samples at once, or what is read are no
+                real numbers.
         """
-        if not isinstance(network, nn.Module):
-            raise InputError(f"network must be a torch.nn.Module, got {described(network)}")
-        weights = trained(network)
         require_apart(network)
+        weights = trained(network)
         places = outer_products(network, one.clone())  # some networks write into what they are given
         inside = {id(p) for place in places.values() for p in place.module.parameters()}
         rest = [p for p in network.parameters() if p.requires_grad and id(p) not in inside]
         with torch.no_grad():
-            told = read(network(one.clone()).squeeze(0), label)
+            z = network(one.clone()).squeeze(0)
+        told = _read_of(z, label, read)
         bytes_each = max(w.element_size() for w in weights.values())
         passed = sum(place.shape.numel() for place in places.values()) + sum(p.numel() for p in rest)
         passed += max((place.multiplied_out for place in places.values()), default=0)
         entered = sum(place.inputs for place in places.values())
         count = len(told) if told.ndim else None
-        return cls(network, read, places, bytes_each * entered, bytes_each * passed, count)
+        return cls(network, read, places, bytes_each * entered, bytes_each * passed, count, z.numel())
 
     def at(self, x: Tensor, y: Tensor) -> Gradients:
         """Gradients of samples, all at once.
@@ -177,6 +179,14 @@ class Differentiation:
     def _layer(self, name: str, inputs: Tensor, outputs: Tensor) -> Layer:
         """Gradients of a layer, of what went in (n, 1, ...) and derivatives (n, 1, ...) or (n, r, 1, ...)."""
         return Layer(self.places[name].module, inputs.squeeze(1), outputs if self.count is None else outputs.squeeze(2))
+
+
+def _read_of(z: Tensor, label: Tensor, read: Read) -> Tensor:
+    with torch.no_grad():
+        told = read(z, label)
+    if not isinstance(told, Tensor) or told.ndim > 1 or not told.numel() or not told.is_floating_point():
+        raise InputError(f"read must give one real number or a vector of them, got {described(told)}")
+    return told
 
 
 @contextmanager

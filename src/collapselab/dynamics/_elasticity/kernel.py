@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError
-from collapselab.dynamics._elasticity.doors import Set, labelled
+from collapselab.dynamics._elasticity.doors import Set, labelled, require_known, require_like
 from collapselab.dynamics._elasticity.gradients import Differentiation, Gradients
 from collapselab.dynamics._elasticity.readings import own_logit, single_logit
 from collapselab.dynamics._mapped import require_apart
@@ -38,7 +38,8 @@ def tangent_kernel(
         network: Inputs to logits; it must treat samples one by one, as it does in eval mode.
         x: Inputs (n, ...).
         y: Labels (n,), for a reading that looks at them.
-        other: Further inputs (m, ...); the same samples by default, each pair of tiles then being computed once.
+        other: Further inputs (m, ...) of the same shape; the same samples by default, each pair of tiles then being
+            computed once.
         other_y: Their labels (m,).
         read: What is read off the logits: `single_logit`, `own_logit`, `own_residual`, or any function of the logits
             (k,) and the label () of a sample. Of several numbers, as of `all_logits`, the kernels are added.
@@ -59,6 +60,10 @@ def tangent_kernel(
     mine = labelled(x, y, "y", read)
     theirs = None if other is None else labelled(other, other_y, "other_y", read)
     how = Differentiation.of(network, mine[0][:1], mine[1][0], read=read)
+    require_known(mine, "y", read, how.num_logits)
+    if theirs is not None:
+        require_like(theirs[0], mine[0])
+        require_known(theirs, "other_y", read, how.num_logits)
     m = len(x) if other is None else len(other)
     dtype = next(network.parameters()).dtype
     left = checks.whole(budget, "budget", at_least=1) - len(x) * m * dtype.itemsize
@@ -95,6 +100,7 @@ def tangent_norms(
     """
     mine = labelled(x, y, "y", read)
     how = Differentiation.of(network, mine[0][:1], mine[1][0], read=read)
+    require_known(mine, "y", read, how.num_logits)
     size = max(1, checks.whole(budget, "budget", at_least=1) // (_HELD * how.size))
     return torch.cat([block.squared() for _, block in _blocks(how, mine, size=size)])
 
@@ -119,12 +125,10 @@ def tangent_blocks(network: nn.Module, x: Tensor, *, budget: int = BUDGET) -> Te
         >>> tangent_blocks(nn.Linear(2, 3), torch.ones(4, 2)).shape
         torch.Size([4, 3, 4, 3])
     """
-    if not isinstance(network, nn.Module):
-        raise InputError(f"network must be a torch.nn.Module, got {checks.described(network)}")
     require_apart(network)
     labelled(x, None, "y", single_logit)
     with torch.no_grad():
-        k = network(x[:1]).numel()
+        k = network(x[:1].clone()).numel()  # some networks write into what they are given
     labels = torch.arange(k, device=x.device).repeat(len(x))
     found = tangent_kernel(network, x.repeat_interleave(k, 0), labels, read=own_logit, budget=budget)
     return found.view(len(x), k, len(x), k)

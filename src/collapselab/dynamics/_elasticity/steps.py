@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from collapselab.core import checks
-from collapselab.dynamics._elasticity.doors import labelled
+from collapselab.dynamics._elasticity.doors import labelled, require_known
 from collapselab.dynamics._elasticity.readings import single_logit
 from collapselab.dynamics._elasticity.similarity import moved
 from collapselab.dynamics._mapped import mapped, require_apart
@@ -139,6 +139,10 @@ def _answers(
     mine = labelled(x, y, "y", how.read)
     theirs = mine if other is None else labelled(other, other_y, "other_y", how.read)
     require_apart(network)
+    with torch.no_grad():
+        k = network(mine[0][:1].clone()).numel()  # some networks write into what they are given
+    require_known(mine, "y", how.read, k)
+    require_known(theirs, "other_y", how.read, k)
     rows, columns = _sizes(network, mine[0], len(theirs[0]), budget)
     look = _looker(network, how)
     with mapped(network):
@@ -158,7 +162,7 @@ def _looker(network: nn.Module, how: _Step) -> Callable[[Tensor, Tensor, Tensor,
     weights, rest = trained(network), fixed(network)
 
     def say(own: dict[str, Tensor], one: Tensor, label: Tensor) -> Tensor:
-        return how.read(functional_call(network, (own, rest), (one[None],)).squeeze(0), label)
+        return how.read(functional_call(network, (own, rest), (one[None].clone(),)).squeeze(0), label)
 
     def stepped(
         one: Tensor, label: Tensor, others: Tensor, labels: Tensor, before: Tensor
@@ -195,7 +199,7 @@ def _made_of(network: nn.Module, one: Tensor) -> int:
     handles = [module.register_forward_hook(count) for module in network.modules() if not list(module.children())]
     try:
         with torch.no_grad():
-            network(one)
+            network(one.clone())
     finally:
         for handle in handles:
             handle.remove()
