@@ -9,7 +9,7 @@ import torch
 from scipy.signal import savgol_filter
 from torch import Tensor
 
-from collapselab.core.errors import InputError, UndefinedMetric
+from collapselab.core.errors import InputError, NotConverged, UndefinedMetric
 from collapselab.theory import residual_directions, residual_projections
 from collapselab.theory.elastic_fit import (
     ClassSums,
@@ -39,6 +39,7 @@ TIMES = torch.arange(60, dtype=torch.float64)
 # Parabolas, so that the derivative of the best parabola is that of the path.
 KNOWN = Exponents(0.09 * TIMES - 4e-4 * TIMES**2, 0.02 * TIMES - 3e-4 * TIMES**2)
 RATES = Elasticity(0.09 - 8e-4 * TIMES, 0.02 - 6e-4 * TIMES)
+SUMS = ClassSums.of(torch.ones(2, 2, 1, 3), torch.tensor([[[0], [0]], [[1], [1]]]), num_classes=2)
 
 
 def drawn(generator: torch.Generator, *, p: int = K) -> tuple[Tensor, Tensor]:
@@ -310,9 +311,64 @@ def test_undefined() -> None:
         goodness(torch.zeros(2, 2, 2), torch.ones(2, 2, 2))
 
 
+@pytest.mark.parametrize("value", [0.1, 0.7, -1e8 / 3])
+def test_what_rounding_leaves_is_no_mode(value: float) -> None:
+    """Class means that all are the same, but for the rounding of their mean."""
+    still = torch.full((30, K, K), value, dtype=torch.float64)
+    for estimate in (identity_exponents, residual_exponents):
+        with pytest.raises(UndefinedMetric, match="a mode of the class means vanishes at an iteration"):
+            estimate(still)
+    for fit in (fitted_identity_path, fitted_residual_path):
+        with pytest.raises(UndefinedMetric, match="a mode of the class means vanishes at the start"):
+            fit(still)
+
+
+def test_weights_may_be_parts(generator: torch.Generator) -> None:
+    """Halves of all weights change no mean."""
+    sums = ClassSums.of(*drawn(generator), num_classes=K)
+    REFERENCE.floor(1).check(sums.means(torch.full((1, R), 0.25))[0], sums.means())
+
+
+def test_growth_that_saturates_has_a_local_index_of_one_however_fast() -> None:
+    times = torch.arange(1, 3001, dtype=torch.float64)
+    for fall in (2, 3):
+        stopped = 1 - times ** (1 - fall)
+        assert float(tail_index_local(stopped, last=300)) == pytest.approx(1, abs=0.001)
+
+
+def test_closed_forms_take_single_precision(generator: torch.Generator) -> None:
+    start = torch.randn(K, K, generator=generator)
+    for path in (identity_path, residual_path):
+        single = path(start, Exponents(*(one.float() for one in KNOWN)))
+        assert single.dtype == torch.float64
+        REFERENCE.check(single, path(start.double(), Exponents(*(one.float().double() for one in KNOWN))))
+
+
+def test_growth_beyond_numbers_is_told() -> None:
+    """The mean of all classes is zero and would grow without bound: no number times nothing."""
+    huge = Exponents(torch.tensor([0.0, 1e5]), torch.tensor([0.0, 1e4]))
+    for path in (identity_path, residual_path):
+        with pytest.raises(NotConverged, match="class means grow beyond what numbers can hold"):
+            path(residual_directions(K), huge)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (lambda: ClassSums.of(torch.ones(2, 1, 1, 3), torch.zeros(2, 1, 1), num_classes=2), "labels must be integers"),
+        (lambda: ClassSums.of(torch.ones(2, 1, 1, 3), torch.full((2, 1, 1), 2), num_classes=2), "must lie in 0..1"),
+        (lambda: ClassSums.of(torch.ones(0, 1, 1, 3), torch.zeros(0, 1, 1).long(), num_classes=2), "got shapes"),
+        (lambda: SUMS.means(torch.ones(1, 3)), r"weights must be \(draws, 2 trials\) and none below 0"),
+        (lambda: SUMS.means(torch.tensor([[2.0, -1.0]])), "and none below 0"),
+        (lambda: goodness(torch.ones(2, 3, 4), torch.ones(4, 3, 2)), "predicted must have the iterations, classes and"),
+        (lambda: identity_path(torch.ones(3), KNOWN), r"start must be \(..., classes, features\)"),
+        (lambda: residual_path(torch.ones(3, 4), KNOWN), "means must be as many logits as classes"),
+        (lambda: identity_path(torch.ones(3, 3), Exponents(TIMES * torch.nan, TIMES)), "intra must be finite"),
+        (lambda: identity_exponents(torch.rand(0, 3, 3)), r"means must be \(..., iterations, classes, features\)"),
+        (lambda: smoothed_derivative(torch.tensor([0.0, torch.nan, 1.0]), window=3), "values must be finite"),
+        (lambda: smoothed_derivative(torch.tensor(1.0), window=3), r"values must be \(..., iterations\)"),
+        (lambda: tail_index_local(torch.tensor([0, 1, 2, torch.nan, 3.0]), last=3), "exponent must be finite"),
+        (lambda: tail_index_reference(torch.rand(5), last=0), "last must be an integer of at least 2, got 0"),
         (lambda: ClassSums.of(torch.ones(2, 1, 1, 3), torch.zeros(2, 1, 2).long(), num_classes=3), "with a label each"),
         (lambda: ClassSums.of(torch.ones(2, 1, 1, 3), torch.zeros(2, 1, 1).long(), num_classes=2), "none of class 1"),
         (lambda: residual_exponents(torch.ones(5, 3, 4)), "means must be of logits, as many as classes"),

@@ -38,13 +38,16 @@ class ClassSums:
         Raises:
             InputError: If the shapes do not fit, or a class was never drawn.
         """
-        if features.ndim != 4 or labels.shape != features.shape[:3]:
+        features, labels = checks.as_tensor(features, "features"), checks.as_tensor(labels, "labels")
+        if features.ndim != 4 or labels.shape != features.shape[:3] or features.numel() == 0:
             raise InputError(
                 "features must be (iterations, trials, samples, p) with a label each, got shapes"
                 f" {tuple(features.shape)} and {tuple(labels.shape)}"
             )
         checks.finite(features, "features")
-        checks.labels_in_range(labels, checks.whole(num_classes, "num_classes", at_least=2))
+        num_classes = checks.whole(num_classes, "num_classes", at_least=2)
+        whole = checks.labels_in_range(checks.labels(labels.flatten()), num_classes)
+        labels = whole.view(labels.shape)
         of_class = functional.one_hot(labels, num_classes).double()
         counts = of_class.sum(2).transpose(0, 1)
         if not bool((counts.sum((0, 1)) > 0).all()):
@@ -65,15 +68,22 @@ class ClassSums:
             (t, k, p), or (b, t, k, p) with weights.
 
         Raises:
-            InputError: If no trial that counts ever drew a class.
+            InputError: If no trial that counts ever drew a class, or the weights are not (b, r) from 0 up.
         """
-        chosen = torch.ones(1, len(self.counts), dtype=torch.float64) if weights is None else weights.double()
+        chosen = torch.ones(1, len(self.counts)).double() if weights is None else self._as_weights(weights)
         counts = torch.einsum("br,rtk->btk", chosen, self.counts)
         if not bool((counts.sum(1) > 0).all()):
             raise InputError("every class must be drawn by a trial that counts, got one that is not")
         sums = torch.einsum("br,rtkp->btkp", chosen, self.sums)
-        found = _filled(sums / counts.clamp(min=1)[..., None], counts > 0)
+        found = _filled(sums / torch.where(counts > 0, counts, 1.0)[..., None], counts > 0)
         return found[0] if weights is None else found
+
+    def _as_weights(self, weights: Tensor) -> Tensor:
+        if weights.ndim != 2 or weights.shape[1] != len(self.counts) or not bool((weights >= 0).all()):
+            raise InputError(
+                f"weights must be (draws, {len(self.counts)} trials) and none below 0, got {checks.described(weights)}"
+            )
+        return checks.finite(weights.double(), "weights")
 
     def again(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw as many trials as there are, with replacement, again and again.

@@ -7,6 +7,7 @@ from its norm, which unlike a ratio of single entries does not vanish where an e
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from collapselab.core import checks
@@ -46,8 +47,8 @@ def identity_exponents(means: Tensor, *, baseline: int = 20) -> Exponents:
     means = as_paths(means)
     shared = means.mean(-2, keepdim=True)
     return _exponents(
-        means.shape[-2] * _grown(shared.flatten(-2).norm(dim=-1), baseline),
-        means.shape[-2] * _grown((means - shared).flatten(-2).norm(dim=-1), baseline),
+        means.shape[-2] * _grown(beyond_rounding(shared.flatten(-2).norm(dim=-1), means), baseline),
+        means.shape[-2] * _grown(beyond_rounding((means - shared).flatten(-2).norm(dim=-1), means), baseline),
         means.shape[-2],
     )
 
@@ -73,8 +74,8 @@ def residual_exponents(means: Tensor, *, baseline: int = 20) -> Exponents:
     k, parts = means.shape[-2], residual_projections(means)
     shared, scale = parts.mean(-1), k * k / (k - 1)
     return _exponents(
-        scale * _grown(shared.abs(), baseline),
-        scale * _grown((parts - shared[..., None]).norm(dim=-1), baseline),
+        scale * _grown(beyond_rounding(shared.abs(), means), baseline),
+        scale * _grown(beyond_rounding((parts - shared[..., None]).norm(dim=-1), means), baseline),
         k,
     )
 
@@ -147,8 +148,18 @@ def _grown(norms: Tensor, baseline: int, *, axis: int = -1) -> Tensor:
     return norms.log() - norms.narrow(axis, 0, baseline).mean(axis, keepdim=True).log()
 
 
+# Roundings of the largest entry that sums over classes can leave of a mode that is not there.
+_ROUNDINGS = 64
+
+
+def beyond_rounding(norms: Tensor, means: Tensor) -> Tensor:
+    """Norms (...) of parts of means (..., k, p), those that rounding alone can have left as 0."""
+    least = _ROUNDINGS * torch.finfo(torch.float64).eps * means.abs().amax((-2, -1))
+    return torch.where(norms > least, norms, 0.0)
+
+
 def as_paths(means: Tensor) -> Tensor:
-    if means.ndim < 3 or means.shape[-2] < 2:
+    if means.ndim < 3 or means.shape[-2] < 2 or means.numel() == 0:
         raise InputError(f"means must be (..., iterations, classes, features), got {checks.described(means)}")
     return checks.finite(means.double(), "means")
 
@@ -158,3 +169,13 @@ def as_logits(means: Tensor) -> Tensor:
     if means.shape[-1] != means.shape[-2]:
         raise InputError(f"means must be of logits, as many as classes, got {checks.described(means)}")
     return means
+
+
+def as_exponents(exponents: Exponents) -> Exponents:
+    return Exponents(*(as_course(one, name) for one, name in zip(exponents, ("intra", "inter"), strict=True)))
+
+
+def as_course(values: Tensor, name: str) -> Tensor:
+    if values.ndim < 1 or values.numel() == 0:
+        raise InputError(f"{name} must be (..., iterations), got {checks.described(values)}")
+    return checks.finite(values.double(), name)

@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from collapselab.core import checks
-from collapselab.core.errors import InputError, UndefinedMetric
+from collapselab.core.errors import InputError, NotConverged, UndefinedMetric
 from collapselab.theory._elastic.residuals import residual_directions, residual_projections
 from collapselab.theory._elastic_fit.exponents import (
     Exponents,
+    as_exponents,
     as_logits,
     as_paths,
+    beyond_rounding,
 )
 
 
@@ -43,8 +45,14 @@ def goodness(predicted: Tensor, measured: Tensor) -> Goodness:
         Error and cosine (...,).
 
     Raises:
+        InputError: If they are not of the same iterations, classes and features.
         UndefinedMetric: If one of them is zero.
     """
+    if predicted.shape[-3:] != measured.shape[-3:]:
+        raise InputError(
+            f"predicted must have the iterations, classes and features of measured, {tuple(measured.shape[-3:])}, got"
+            f" {checks.described(predicted)}"
+        )
     one, two = (as_paths(means).flatten(-3) for means in (predicted, measured))
     sizes = one.norm(dim=-1), two.norm(dim=-1)
     if not bool((sizes[0] > 0).all() and (sizes[1] > 0).all()):
@@ -63,11 +71,16 @@ def residual_path(start: Tensor, exponents: Exponents) -> Tensor:
 
     Returns:
         (..., t, k, k).
+
+    Raises:
+        InputError: If the start is not one row of logits a class, or not all numbers are finite.
+        NotConverged: If the means grow beyond what numbers can hold.
     """
+    start, exponents = _as_start(start), as_exponents(exponents)
     k = start.shape[-2]
     per = (k - 1) / k**2
     shared, apart = exponents.intra + (k - 1) * exponents.inter, exponents.intra - exponents.inter
-    return _along_residuals(start, (per * shared).exp(), (per * apart).exp())
+    return _along_residuals(start, _growth(per * shared), _growth(per * apart))
 
 
 def identity_path(start: Tensor, exponents: Exponents) -> Tensor:
@@ -81,10 +94,15 @@ def identity_path(start: Tensor, exponents: Exponents) -> Tensor:
 
     Returns:
         (..., t, k, p).
+
+    Raises:
+        InputError: If the start is not one row a class, or not all numbers are finite.
+        NotConverged: If the means grow beyond what numbers can hold.
     """
+    start, exponents = _as_start(start), as_exponents(exponents)
     k = start.shape[-2]
     shared, apart = exponents.intra + (k - 1) * exponents.inter, exponents.intra - exponents.inter
-    return _from_centre(start, (shared / k).exp(), (apart / k).exp())
+    return _from_centre(start, _growth(shared / k), _growth(apart / k))
 
 
 def fitted_residual_path(means: Tensor, *, baseline: int = 20, window: int = 151) -> Tensor:
@@ -102,8 +120,8 @@ def fitted_residual_path(means: Tensor, *, baseline: int = 20, window: int = 151
     start, parts = _start(means, baseline), residual_projections(means)
     shared, began = parts.mean(-1, keepdim=True), residual_projections(start)
     middle = began.mean(-1, keepdim=True)
-    common = _projected(shared, middle[..., None, :], window)
-    apart = _projected(parts - shared, (began - middle)[..., None, :], window)
+    common = _projected(shared, middle[..., None, :], start, window)
+    apart = _projected(parts - shared, (began - middle)[..., None, :], start, window)
     return _along_residuals(start, common, apart)
 
 
@@ -121,8 +139,8 @@ def fitted_identity_path(means: Tensor, *, baseline: int = 20, window: int = 151
     means = as_paths(means)
     start, shared = _start(means, baseline), means.mean(-2, keepdim=True)
     middle = start.mean(-2, keepdim=True)
-    common = _projected(shared.flatten(-2), middle.flatten(-2)[..., None, :], window)
-    apart = _projected((means - shared).flatten(-2), (start - middle).flatten(-2)[..., None, :], window)
+    common = _projected(shared.flatten(-2), middle.flatten(-2)[..., None, :], start, window)
+    apart = _projected((means - shared).flatten(-2), (start - middle).flatten(-2)[..., None, :], start, window)
     return _from_centre(start, common, apart)
 
 
@@ -159,6 +177,19 @@ def extrapolated_path(means: Tensor, *, seen: int) -> Tensor:
     return first.mean(-3, keepdim=True) + centred[:, None, None] * slope[..., None, :, :]
 
 
+def _as_start(start: Tensor) -> Tensor:
+    if start.ndim < 2 or start.shape[-2] < 2 or start.shape[-1] < 1:
+        raise InputError(f"start must be (..., classes, features), got {checks.described(start)}")
+    return checks.finite(start.double(), "start")
+
+
+def _growth(exponent: Tensor) -> Tensor:
+    grown = exponent.exp()
+    if not bool(torch.isfinite(grown).all()):
+        raise NotConverged(f"class means grow beyond what numbers can hold, by exp({float(exponent.max()):.6g})")
+    return grown
+
+
 def _start(means: Tensor, baseline: int) -> Tensor:
     _require_iterations(baseline, "baseline", means)
     return means[..., :baseline, :, :].mean(-3)
@@ -186,10 +217,10 @@ def _from_centre(start: Tensor, common: Tensor, apart: Tensor) -> Tensor:
     return grown + apart[..., None, None] * (start - middle)[..., None, :, :]
 
 
-def _projected(course: Tensor, began: Tensor, window: int) -> Tensor:
+def _projected(course: Tensor, began: Tensor, start: Tensor, window: int) -> Tensor:
     """How often what was there at the start is in the course (..., t, m), averaged over windows cut at the ends."""
     size = (began * began).sum(-1)
-    if not bool((size > 0).all()):
+    if not bool((beyond_rounding(began.squeeze(-2).norm(dim=-1), start) > 0).all()):
         raise UndefinedMetric("a mode of the class means vanishes at the start, so that nothing can grow from it")
     growth = (course * began).sum(-1) / size
     checks.whole(window, "window", at_least=1)

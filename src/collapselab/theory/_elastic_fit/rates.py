@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from collapselab.core import checks
 from collapselab.core.errors import InputError, UndefinedMetric
-from collapselab.theory._elastic_fit.exponents import Exponents
+from collapselab.theory._elastic_fit.exponents import Exponents, as_course
 
 
 class Elasticity(NamedTuple):
@@ -51,19 +51,20 @@ def smoothed_derivative(values: Tensor, *, window: int) -> Tensor:
         (..., t) per iteration.
 
     Raises:
-        InputError: If the window is even or longer than the series.
+        InputError: If the window is even or longer than the series, or a value is not finite.
 
     Example:
         >>> squares = torch.arange(5, dtype=torch.float64) ** 2
         >>> smoothed_derivative(squares, window=3)[1:-1].tolist()
         [2.0, 4.0, 6.0]
     """
+    values = as_course(values, "values")
     checks.whole(window, "window", at_least=3)
     if window % 2 == 0 or window > values.shape[-1]:
         raise InputError(f"window must be odd and at most {values.shape[-1]}, the iterations there are, got {window}")
     half = window // 2
     offsets = torch.arange(-half, half + 1, dtype=torch.float64)
-    flat = values.double().reshape(-1, 1, values.shape[-1])
+    flat = values.reshape(-1, 1, values.shape[-1])
     middle = functional.conv1d(flat, (offsets / (offsets @ offsets))[None, None])[:, 0]
     at = _slopes(offsets)
     start, end = flat[:, 0, :window] @ at[:half].T, flat[:, 0, -window:] @ at[half + 1 :].T
@@ -91,7 +92,7 @@ def tail_index_reference(exponent: Tensor, *, last: int) -> Tensor:
         (...,).
 
     Raises:
-        InputError: If there are not that many iterations after the first two.
+        InputError: If there are not that many iterations after the first two, or a value is not finite.
         UndefinedMetric: If the exponent is zero all along.
     """
     values, mask, times = _logarithms(exponent, last)
@@ -99,9 +100,10 @@ def tail_index_reference(exponent: Tensor, *, last: int) -> Tensor:
 
 
 def tail_index_local(exponent: Tensor, *, last: int) -> Tensor:
-    r"""One minus the slope of $\log|A|$ along $\log t$ over the last iterations: r where $A'$ falls like $t^{-r}$.
+    r"""One minus the slope of $\log|A|$ along $\log t$ over the last iterations: r where $A$ grows like $t^{1-r}$.
 
-    Signs are treated as in `tail_index_reference`.
+    For r below 1 that is how fast $A'$ falls, $t^{-r}$, once a constant in A no longer matters. Where $A'$ falls faster
+    A saturates, and the index is about 1, however fast. Signs are treated as in `tail_index_reference`.
 
     Args:
         exponent: A or B (..., t), from iteration 0.
@@ -111,7 +113,7 @@ def tail_index_local(exponent: Tensor, *, last: int) -> Tensor:
         (...,).
 
     Raises:
-        InputError: If there are not that many iterations after the first two.
+        InputError: If there are not that many iterations after the first two, or a value is not finite.
         UndefinedMetric: If fewer than two iterations have a logarithm.
 
     Example:
@@ -129,11 +131,12 @@ def tail_index_local(exponent: Tensor, *, last: int) -> Tensor:
 
 def _logarithms(exponent: Tensor, last: int) -> tuple[Tensor, Tensor, Tensor]:
     """Logarithms of the last values of the prevailing sign (0 for others), which these are, and of their times."""
+    exponent = as_course(exponent, "exponent")
     length = exponent.shape[-1]
     checks.whole(last, "last", at_least=2)
     if last > length - 2:
         raise InputError(f"last must be at most {length - 2}, the iterations after the first two, got {last}")
-    tail = exponent.double()[..., -last:]
+    tail = exponent[..., -last:]
     tail = torch.where(tail.median(-1, keepdim=True).values < 0, -tail, tail)
     mask = tail > 0
     if not bool(mask.any(-1).all()):
