@@ -12,6 +12,7 @@ from collapselab.core.errors import InputError
 from collapselab.core.random import generators
 from collapselab.experiments import run_experiment
 from collapselab.experiments.events import Event, Observed, SafePoint, Snapshot
+from collapselab.experiments.followed import Followed
 from collapselab.experiments.probe import Probe
 from collapselab.experiments.recipes._fitted_elasticity import of_moments, of_whole, whole
 from collapselab.experiments.recipes._fitted_numbers import MOMENT, WHOLE
@@ -19,6 +20,8 @@ from collapselab.experiments.recipes.le_sde_fits_training import LeSdeFitsTraini
 from collapselab.records import RunFolder
 from collapselab.records.schema import Observation
 from collapselab.theory.elastic_fit import ClassSums, elasticity, identity_exponents
+from collapselab.training.data import Samples
+from collapselab.training.trials import Trials
 from experiments.made_rows import made_row
 from tolerances import EXACT, IDENTITY
 
@@ -73,6 +76,25 @@ def test_verdict(made: list[Observation], state: str, words: str) -> None:
     assert verdict.figures["test_accuracy_at_0.667"] == pytest.approx(0.98)
 
 
+@pytest.mark.parametrize(("clean", "noisy"), [(0.0, 0.1), (0.1, 2 / 3)])
+def test_other_levels_of_noise_decide_nothing(clean: float, noisy: float) -> None:
+    """Numbers that would refute or bear out the claim at the levels that it is about."""
+    names = f"noise{clean:.6g}", f"noise{noisy:.6g}"
+    made = [row.model_copy(update={"arm": name}) for row, name in zip(rows(), names, strict=True)]
+    verdict = LeSdeFitsTraining(noises=(clean, noisy)).verdict(made)
+    assert verdict.state == "inconclusive"
+    assert f"label noise {clean:.3g} and {noisy:.3g} were compared" in verdict.statement
+
+
+def test_a_moment_that_is_past_is_refused() -> None:
+    x, y = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3
+    samples = Samples(x, y)
+    course = Followed(Trials([torch.nn.Linear(5, 3)], samples, generators(0, "a"), learning_rate=0.1))
+    course.go_on(3, samples)
+    with pytest.raises(InputError, match="moment must be an integer of at least 3, got 2"):
+        course.go_on(2, samples)
+
+
 def test_rows_of_a_small_run(tmp_path: Path) -> None:
     recipe = LeSdeFitsTraining.smoke()
     run = run_experiment(recipe, tmp_path / "run")
@@ -100,7 +122,7 @@ def test_rows_of_a_small_run(tmp_path: Path) -> None:
 
 def test_goes_on_from_within_an_arm() -> None:
     """To the same rows and pictures, from any safe point."""
-    recipe = LeSdeFitsTraining(trials=2, iterations=200, samples_per_class=5, test_per_class=2, window=21, draws=3,
+    recipe = LeSdeFitsTraining(trials=2, iterations=200, samples_per_class=5, test_per_class=2, window=21, draws=20,
                                measurements=2)  # fmt: skip
     seen: list[Event] = []
     states = []
@@ -185,7 +207,9 @@ def test_what_has_no_value_says_why() -> None:
         ({"noises": (0.5,)}, "noises must be two different parts or more in ascending order"),
         ({"noises": (0.5, 0.0)}, "in ascending order"),
         ({"noises": (0.0, 1.5)}, "every entry of noises must be a finite number of at least 0 and at most 1"),
-        ({"trials": 0}, "trials must be an integer of at least 1, got 0"),
+        ({"noises": (0.0, 0.6666, 0.667)}, "noises must differ in their first three digits"),
+        ({"trials": 1}, "trials must be an integer of at least 2, got 1"),
+        ({"draws": 1}, "draws must be an integer of at least 20, got 1"),
         ({"iterations": 100}, "iterations must be an integer of at least 200, got 100"),
         ({"window": 150}, "window must be odd and at most 3000"),
         ({"window": 301, "iterations": 200}, "window must be odd and at most 200"),

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from collapselab.core import checks
 from collapselab.training.data import Samples
 from collapselab.training.trials import Trials
 
@@ -27,7 +28,12 @@ class Followed:
         Args:
             moment: Steps done then.
             samples: What the networks are asked about, where they are.
+
+        Raises:
+            InputError: If the moment is past.
+            NotConverged: If a loss or a logit is no longer finite.
         """
+        checks.whole(moment, "moment", at_least=self._trials.step)
         if moment > self._trials.step:
             drawn = self._trials.steps(moment - self._trials.step)
             self._drawn.append(tuple(part.cpu() for part in (drawn.logits, drawn.labels, drawn.losses)))

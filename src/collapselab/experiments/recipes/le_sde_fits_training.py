@@ -43,6 +43,12 @@ from collapselab.training.trials import Trials
 # Part of the time that counts as most of it, and where the tail index must lie without noise and with it.
 MOST, WITHOUT, WITH = 0.75, 0.75, 0.9
 
+# The levels of noise that the claim is about, and how far from the second it is still about it.
+NONE, NOISY, NEAR = 0.0, 2 / 3, 0.05
+
+# Draws of trials of which the outer 2.5 % on each side are not all the same.
+FEWEST_DRAWS = 20
+
 # What is judged by intervals.
 JUDGED = (ABOVE, TAIL, GAIN)
 
@@ -90,14 +96,14 @@ class LeSdeFitsTraining:
 
     Attributes:
         noises: Parts of the training labels that are wrong, in ascending order; the first and the last are compared.
-        trials: Networks.
+        trials: Networks, two or more: trials drawn again from one are that one.
         iterations: Steps of SGD of each.
         learning_rate: Rate of SGD.
         batch_size: Samples of a minibatch, drawn with replacement.
         samples_per_class: Training images of each class.
         test_per_class: Test images of each class.
         window: Iterations that derivatives and averages are taken over; odd.
-        draws: How often trials are drawn again for the intervals.
+        draws: How often trials are drawn again for the intervals, 20 or more.
         measurements: Moments at which to measure, besides the start.
         seed: Where all randomness comes from.
     """
@@ -121,8 +127,12 @@ class LeSdeFitsTraining:
             raise InputError(f"noises must be two different parts or more in ascending order, got {noises!r}")
         for noise in noises:
             checks.real(noise, "every entry of noises", at_least=0, at_most=1)
-        for name in ("trials", "batch_size", "draws", "measurements"):
+        if len({f"{noise:.3g}" for noise in noises}) < len(noises):
+            raise InputError(f"noises must differ in their first three digits, got {noises!r}")
+        for name in ("batch_size", "measurements"):
             checks.whole(getattr(self, name), name, at_least=1)
+        checks.whole(self.trials, "trials", at_least=2)
+        checks.whole(self.draws, "draws", at_least=FEWEST_DRAWS)
         checks.real(self.learning_rate, "learning_rate", above=0)
         checks.whole(self.seed, "seed", at_least=0)
         checks.whole(self.iterations, "iterations", at_least=SHORTEST)
@@ -213,6 +223,10 @@ class LeSdeFitsTraining:
         lacking = [f"{name} has no value: {found.undefined}" for name, found in _undefined(clean, noisy)]
         if lacking:
             return Verdict(state="inconclusive", statement=f"{lacking[0]}.", figures=figures)
+        if self.noises[0] != NONE or abs(self.noises[-1] - NOISY) > NEAR:
+            words = f"label noise {self.noises[0]:.3g} and {self.noises[-1]:.3g} were compared"
+            statement = f"The claim is about no label noise and two thirds of it; {words}."
+            return Verdict(state="inconclusive", statement=statement, figures=figures)
         judged = [
             Range.of(clean, ABOVE).above(MOST),
             Range.of(noisy, ABOVE).below(MOST),
