@@ -171,6 +171,12 @@ def test_what_is_refused() -> None:
     network, (x, y) = scalar_network(4), samples(3)
     with pytest.raises(InputError, match="own must be given where the kernel is not square"):
         relative_similarity(torch.ones(2, 3))
+    with pytest.raises(InputError, match=r"own must be squared lengths, one for each of the rows, got .*2"):
+        relative_similarity(torch.eye(3), torch.ones(2))
+    with pytest.raises(InputError, match="own must be squared lengths"):
+        normalised_kernel(torch.tensor([[-1.0, 0.0], [0.0, 1.0]]))
+    with pytest.raises(InputError, match="other_own must be squared lengths, one for each of the columns"):
+        normalised_kernel(torch.ones(2, 3), torch.ones(2), torch.ones(2))
     with pytest.raises(InputError, match="kernel must have as many columns as rows"):
         class_elasticity(torch.ones(2, 3), torch.tensor([0, 1]), 2)
     with pytest.raises(InputError, match=r"y must lie in 0\.\.1, got 2 at index 1"):
@@ -227,6 +233,15 @@ def test_where_the_quantity_has_no_value() -> None:
     assert {value for _, value in few.numbers} == {"class 1 has 1 of the samples; pairs within it need 2"}
     over = LocalElasticity(budget=1000).look(Sight.of(network, x, y))
     assert over.numbers[0][1] == "a kernel of 30 samples is over the budget, which is enough for 7"
+
+
+@pytest.mark.parametrize("weight", [math.nan, 1e30])
+def test_a_network_that_went_astray_has_a_reason(weight: float) -> None:
+    network, (x, y) = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)), samples(8)
+    for p in network.parameters():
+        nn.init.constant_(p, weight)
+    found = LocalElasticity(samples_per_class=2).look(Sight.of(network, x.float(), y))
+    assert [value for _, value in found.numbers] == ["products of gradients are beyond every number, or none"] * 7
 
 
 def test_a_network_that_tells_no_samples_apart() -> None:

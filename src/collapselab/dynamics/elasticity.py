@@ -134,10 +134,11 @@ class LocalElasticity(Quantity):
         most = int((self.budget / 16) ** 0.5)  # in float64 half of the budget
         if len(y) > most:
             raise UndefinedMetric(f"a kernel of {len(y)} samples is over the budget, which is enough for {most}")
-        return (
-            tangent_kernel(sight.network, x, y, read=own_residual, budget=self.budget),
-            tangent_kernel(sight.network, x, y, read=all_logits, budget=self.budget),
-        )
+        along = tangent_kernel(sight.network, x, y, read=own_residual, budget=self.budget)
+        whole = tangent_kernel(sight.network, x, y, read=all_logits, budget=self.budget)
+        if not bool(along.isfinite().all() and whole.isfinite().all()):
+            raise UndefinedMetric("products of gradients are beyond every number, or none")
+        return along, whole
 
 
 def _cosines(kernel: Tensor, y: Tensor, k: int, means: tuple[Declaration, ...], picture: Declaration) -> Found:

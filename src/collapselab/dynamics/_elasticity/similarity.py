@@ -20,6 +20,7 @@ def relative_similarity(kernel: Tensor, own: Tensor | None = None) -> Tensor:
         (n, m) non-negative numbers; 1 between a sample and itself.
 
     Raises:
+        InputError: If the squared lengths do not fit, or are none.
         UndefinedMetric: If a sample's gradient is zero.
 
     Example:
@@ -28,7 +29,7 @@ def relative_similarity(kernel: Tensor, own: Tensor | None = None) -> Tensor:
         tensor([[1.0000, 0.5000],
                 [0.2500, 1.0000]])
     """
-    own = _diagonal(kernel) if own is None else own
+    own = _lengths(kernel, own, "own", 0)
     return kernel.abs() / moved(own, "the gradient of sample {} is zero: a step on it moves nothing")[:, None]
 
 
@@ -44,6 +45,7 @@ def normalised_kernel(kernel: Tensor, own: Tensor | None = None, other_own: Tens
         (n, m) numbers from -1 to 1.
 
     Raises:
+        InputError: If the squared lengths do not fit, or are none.
         UndefinedMetric: If a sample's gradient is zero.
 
     Example:
@@ -52,10 +54,11 @@ def normalised_kernel(kernel: Tensor, own: Tensor | None = None, other_own: Tens
         tensor([[ 1.0000, -0.5000],
                 [-0.5000,  1.0000]])
     """
-    own = _diagonal(kernel) if own is None else own
+    own = _lengths(kernel, own, "own", 0)
     rows = moved(own, "the gradient of sample {} is zero: it has no direction").sqrt()
     columns = rows
     if other_own is not None:
+        other_own = _lengths(kernel, other_own, "other_own", 1)
         columns = moved(other_own, "the gradient of other sample {} is zero: it has no direction").sqrt()
     return (kernel / rows[:, None] / columns).clamp(-1, 1)
 
@@ -72,10 +75,16 @@ def symmetrised(similarity: Tensor) -> Tensor:
     return (similarity + similarity.T) / 2
 
 
-def _diagonal(kernel: Tensor) -> Tensor:
-    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1]:
-        raise InputError(f"own must be given where the kernel is not square, got {checks.described(kernel)}")
-    return kernel.diagonal()
+def _lengths(kernel: Tensor, own: Tensor | None, name: str, axis: int) -> Tensor:
+    """Squared lengths of the gradients of rows or columns; by default the diagonal."""
+    if own is None:
+        if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1]:
+            raise InputError(f"{name} must be given where the kernel is not square, got {checks.described(kernel)}")
+        own = kernel.diagonal()
+    if kernel.ndim != 2 or own.shape != kernel.shape[axis : axis + 1] or not bool((own >= 0).all()):
+        side = ("rows", "columns")[axis]
+        raise InputError(f"{name} must be squared lengths, one for each of the {side}, got {checks.described(own)}")
+    return own
 
 
 def moved(values: Tensor, words: str) -> Tensor:
