@@ -364,6 +364,7 @@ def test_growth_beyond_numbers_is_told() -> None:
         (lambda: identity_path(torch.ones(3), KNOWN), r"start must be \(..., classes, features\)"),
         (lambda: residual_path(torch.ones(3, 4), KNOWN), "means must be as many logits as classes"),
         (lambda: identity_path(torch.ones(3, 3), Exponents(TIMES * torch.nan, TIMES)), "intra must be finite"),
+        (lambda: identity_path(torch.ones(3, 3), Exponents(TIMES, TIMES[1:])), "inter must be of the shape of intra"),
         (lambda: identity_exponents(torch.rand(0, 3, 3)), r"means must be \(..., iterations, classes, features\)"),
         (lambda: smoothed_derivative(torch.tensor([0.0, torch.nan, 1.0]), window=3), "values must be finite"),
         (lambda: smoothed_derivative(torch.tensor(1.0), window=3), r"values must be \(..., iterations\)"),

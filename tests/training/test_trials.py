@@ -189,6 +189,28 @@ def test_networks_that_are_not_quite_a_row_of_layers(make: Callable[[], nn.Modul
     EXACT.check(samples.take(torch.arange(12))[0], x)
 
 
+def test_another_way_is_not_taken_where_it_gives_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a network hides from the eyes of `stacked`, two samples show."""
+    splits = data(FLAT)
+    given = (MLP((4,), batch_norm=False), splits)
+    right = Trials.fresh(*given, trials=2, learning_rate=0.1)
+    assert right._stacked is not None
+
+    def wrong(*arguments: Any) -> Any:
+        found = stacked(*arguments)
+        return found and (lambda parameters, x: 1.1 * found(parameters, x))
+
+    monkeypatch.setattr("collapselab.training.trials.stacked", wrong)
+    wary = Trials.fresh(*given, trials=2, learning_rate=0.1)
+    assert wary._stacked is None
+    rounding = 50 * torch.finfo(torch.float32).eps
+    assert float((wary.steps(5).logits - right.steps(5).logits).abs().max()) < rounding
+
+
+def labelled(y: Tensor) -> Samples:
+    return Samples(torch.ones(len(y), 5), y)
+
+
 def replaced() -> nn.Module:
     network = layers()
     network[0].forward = lambda x: x
@@ -227,6 +249,12 @@ def test_a_state_of_others_is_refused() -> None:
     one, two = (Trials.fresh(MLP((4,), batch_norm=False), data(FLAT), trials=n, learning_rate=0.1) for n in (1, 2))
     with pytest.raises(InputError, match="state must be of 2 trials of the same networks"):
         two.restore(one.state())
+
+
+def test_samples_of_another_shape_are_refused() -> None:
+    trials = Trials.fresh(MLP((4,), batch_norm=False), data(FLAT), trials=2, learning_rate=0.1)
+    with pytest.raises(InputError, match=r"samples must be of shape \(5,\), got \(6,\)"):
+        trials.logits(data((6,)).test)
 
 
 def test_logits_that_are_not_finite_are_told() -> None:
@@ -301,6 +329,10 @@ def test_what_cannot_be_trained_side_by_side(network: nn.Module, words: str) -> 
     [
         ({"networks": []}, "networks must be at least one, got none"),
         ({"draws": generators(0, "a", "b")}, "draws must be one generator for each of 1 networks, got 2"),
+        ({"samples": labelled(torch.tensor([0, -100, 1]))}, "labels must lie in 0..1, got -100 at index 1"),
+        ({"samples": labelled(torch.tensor([0.0, 1, 1]))}, "labels must be integers of 64 bits"),
+        ({"samples": labelled(torch.zeros(0).long())}, "samples must be at least one, got none"),
+        ({"networks": [nn.Linear(5, 3)] * 2, "draws": generators(0, "a") * 2}, "a generator of its own for each"),
         ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
     ],

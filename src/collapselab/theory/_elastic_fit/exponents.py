@@ -172,6 +172,10 @@ def as_logits(means: Tensor) -> Tensor:
 
 
 def as_exponents(exponents: Exponents) -> Exponents:
+    if exponents.intra.shape != exponents.inter.shape:
+        raise InputError(
+            f"inter must be of the shape of intra, {tuple(exponents.intra.shape)}, got {tuple(exponents.inter.shape)}"
+        )
     return Exponents(*(as_course(one, name) for one, name in zip(exponents, ("intra", "inter"), strict=True)))
 
 
