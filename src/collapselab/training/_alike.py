@@ -1,11 +1,14 @@
-"""What networks must be like to be trained as one."""
+"""What networks, and samples that are drawn, must be like to be trained as one."""
 
 import copy
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
+from collapselab.core import checks
 from collapselab.core.errors import InputError
+from collapselab.training.data import Samples
 
 _MIXING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _DRAWING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -75,3 +78,24 @@ def copied(network: nn.Module) -> nn.Module:
         return copy.deepcopy(network).train()
     except RuntimeError as error:
         raise InputError(f"networks must be such that can be copied, got: {str(error).splitlines()[0]}") from error
+
+
+def require_drawable(samples: Samples, draws: Sequence[torch.Generator]) -> None:
+    """Refuse samples that cannot be drawn one by one, and generators that draw for two.
+
+    Args:
+        samples: What is drawn from.
+        draws: A generator for each network.
+
+    Raises:
+        InputError: If inputs are made on demand, there are none, labels are no classes, or a generator is there twice.
+    """
+    if not samples.in_memory:
+        raise InputError("samples must be in memory to be drawn one by one, got inputs that are made on demand")
+    if len(samples) == 0:
+        raise InputError("samples must be at least one, got none")
+    if samples.y.dtype != torch.int64:
+        raise InputError(f"labels must be integers of 64 bits, got {checks.described(samples.y)}")
+    checks.labels_in_range(samples.y, checks.classes_of(samples.y))
+    if len({id(one) for one in draws}) < len(draws):
+        raise InputError("draws must be a generator of its own for each network, got one twice")

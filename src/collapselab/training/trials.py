@@ -17,7 +17,7 @@ from torch.nn import functional
 from collapselab.core import checks
 from collapselab.core.errors import InputError, NotConverged
 from collapselab.core.random import child_seed, generators, preserved_randomness
-from collapselab.training._alike import copied, require_alike, require_separable
+from collapselab.training._alike import copied, require_alike, require_drawable, require_separable
 from collapselab.training._stacked import stacked
 from collapselab.training.data import Samples, Splits
 from collapselab.training.networks import Network
@@ -76,7 +76,7 @@ class Trials:
         self.batch_size = checks.whole(batch_size, "batch_size", at_least=1)
         require_separable(networks[0])
         require_alike(networks)
-        _require_drawable(samples, draws)
+        require_drawable(samples, draws)
         self.step = 0
         self._samples = samples
         self._draws = tuple(draws)
@@ -300,15 +300,3 @@ class Trials:
                 f"networks must give {classes} logits or more for each sample, got outputs of shape"
                 f" {tuple(logits.shape[1:])} for {samples} samples"
             )
-
-
-def _require_drawable(samples: Samples, draws: Sequence[torch.Generator]) -> None:
-    if not samples.in_memory:
-        raise InputError("samples must be in memory to be drawn one by one, got inputs that are made on demand")
-    if len(samples) == 0:
-        raise InputError("samples must be at least one, got none")
-    if samples.y.dtype != torch.int64:
-        raise InputError(f"labels must be integers of 64 bits, got {checks.described(samples.y)}")
-    checks.labels_in_range(samples.y, checks.classes_of(samples.y))
-    if len({id(one) for one in draws}) < len(draws):
-        raise InputError("draws must be a generator of its own for each network, got one twice")
