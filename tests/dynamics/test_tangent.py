@@ -154,6 +154,19 @@ class Tied(nn.Module):
         return self.last(torch.tanh(self.second(torch.tanh(self.first(x)))))
 
 
+class Backbone(nn.Module):
+    """A layer that trains, but runs where no gradients are kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            h = torch.tanh(self.first(x))
+        return self.last(h)
+
+
 def hooked() -> nn.Module:
     network = two_layers()
     network[0].register_forward_hook(lambda _m, args, output: torch.where(args[0][:, :1] > 0, 3 * output, output))
@@ -167,7 +180,7 @@ def replaced() -> nn.Module:
     return network
 
 
-@pytest.mark.parametrize("make", [Elsewhere, hooked, replaced], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [Elsewhere, hooked, replaced, Backbone], ids=lambda make: make.__name__)
 def test_one_sample_does_not_hide_what_others_do(make: Callable[[], nn.Module]) -> None:
     network, x, y = made(make)
     x[:, 0] = torch.tensor([-1.0, 1, 1, 2, 1, 1, 1])

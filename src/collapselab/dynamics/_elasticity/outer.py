@@ -140,6 +140,8 @@ def _one_sample(layer: Module, call: tuple[Tensor, Tensor]) -> bool:
 
 def _is_all(layer: Module, inputs: Tensor, outputs: Tensor, total: Tensor) -> bool:
     """Whether the gradients of weight and bias are those of this one call."""
+    if not outputs.requires_grad:
+        return False  # ran where no gradients are kept
     own = [p for p in layer.parameters() if p.requires_grad]
     passed, *found = torch.autograd.grad(total, [outputs, *own], retain_graph=True, allow_unused=True)
     if passed is None:
