@@ -1,7 +1,7 @@
 r"""Losses as logarithms, exact where the losses themselves underflow.
 
-The cross-entropy of a sample with margin 2000 is $10^{-868}$: torch's own in float64 is 0 from a margin of 37 on, and its
-gradient from 746 on. The logarithm is an ordinary number, and so is the gradient of that.
+The cross-entropy of a sample with margin 2000 is $10^{-868}$: torch's own in float64 is 0 from a margin of 37 on, and
+its gradient from 746 on. The logarithm is an ordinary number, and so is the gradient of that.
 """
 
 import math
