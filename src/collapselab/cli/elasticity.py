@@ -153,13 +153,13 @@ def _of_run(asked: Namespace) -> "Measured":
 
 
 def _of_model(asked: Namespace) -> "Measured":
-    from collapselab.experiments.elastic import Samples, few_of_each, measured
+    from collapselab.experiments.elastic import Samples, drawn_rows, measured
     from collapselab.training.environment import computing
 
     device, seed = _device(asked.device), asked.seed or 0
     x, y = data_of_file(asked.data)
     with computing(device=device):
-        rows = few_of_each(y, asked.samples_per_class, seed=seed, what=f"DATA: {asked.data}")
+        rows = drawn_rows(y, asked.samples_per_class, seed=seed, what=f"DATA: {asked.data}")
         kind, network = model_of(
             asked.what, settings=asked.network, shape=tuple(x.shape[1:]), k=int(y.max()) + 1, seed=seed
         )

@@ -11,7 +11,7 @@ from collapselab.dynamics._elasticity.steps import (
     stepped_kernelised_similarity,
     stepped_relative_similarity,
 )
-from collapselab.dynamics._spec import QUANTITIES, Found, Quantity, Sight, quantity
+from collapselab.dynamics._spec import QUANTITIES, Found, Quantity, Sight, few_of_each, quantity
 from collapselab.dynamics.clustering import Clusters, clustering_accuracy, kernel_kmeans, kmeans
 from collapselab.dynamics.curvature import (
     ClassStructure,
@@ -107,6 +107,7 @@ __all__ = [
     "critical_batch_size",
     "deepfool",
     "entry_variance",
+    "few_of_each",
     "gauss_newton_operator",
     "gauss_newton_parts",
     "half_squared_error",

@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, ClassVar, TypeVar
@@ -111,12 +111,25 @@ class Sight:
         Returns:
             Indices (m,), where the labels are; the same at every moment.
         """
-        y = self.y.cpu()
-        order = torch.randperm(len(y), generator=self.generator(name))
-        order = order[y[order].argsort(stable=True)]
-        counts = torch.bincount(y, minlength=self.num_classes)
-        place = torch.arange(len(y)) - (counts.cumsum(0) - counts)[y[order]]
-        return order[place < per_class].to(self.y.device)
+        return few_of_each(self.y.cpu(), per_class, generator=self.generator(name)).to(self.y.device)
+
+
+def few_of_each(y: Tensor, per_class: int, *, generator: torch.Generator) -> Tensor:
+    """Indices of as many samples of each class, or of all that a smaller class has, class by class.
+
+    Args:
+        y: Labels (n,), on the CPU.
+        per_class: How many.
+        generator: What the draw comes from.
+
+    Returns:
+        Indices (m,), on the CPU.
+    """
+    order = torch.randperm(len(y), generator=generator)
+    order = order[y[order].argsort(stable=True)]
+    counts = torch.bincount(y)
+    place = torch.arange(len(y)) - (counts.cumsum(0) - counts)[y[order]]
+    return order[place < per_class]
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,15 +208,3 @@ def quantity(name: str, *, label: str, source: str) -> Callable[[type[C]], type[
         return cls
 
     return declare
-
-
-def named(names: Sequence[str]) -> tuple[Quantity, ...]:
-    """Quantities by their names, with default settings.
-
-    Args:
-        names: Keys of the registry.
-
-    Returns:
-        The quantities.
-    """
-    return tuple(QUANTITIES[name].cls() for name in names)

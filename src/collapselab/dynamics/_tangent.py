@@ -1,6 +1,6 @@
 """Gradients of single samples by all trained parameters, and their inner products, within a budget of memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -85,21 +85,3 @@ def sample_gradients(network: nn.Module, x: Tensor, y: Tensor, *, read: Read) ->
 
     found = vmap(grad(number), in_dims=(None, 0, 0))(weights, x, y)
     return torch.cat([found[name].flatten(1) for name in weights], 1)
-
-
-def blocks(network: nn.Module, x: Tensor, y: Tensor, *, read: Read, size: int) -> Iterator[tuple[slice, Tensor]]:
-    """`sample_gradients` block by block.
-
-    Args:
-        network: Inputs to logits.
-        x: Inputs (n, ...).
-        y: Labels (n,).
-        read: Makes the number of logits and label.
-        size: Samples of a block.
-
-    Yields:
-        Which samples, and their gradients.
-    """
-    for start in range(0, len(x), size):
-        rows = slice(start, min(start + size, len(x)))
-        yield rows, sample_gradients(network, x[rows], y[rows], read=read)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from collapselab.core import checks
 from collapselab.core.errors import InputError
 from collapselab.core.random import generators
-from collapselab.dynamics import all_logits, own_residual, single_logit, tangent_kernel
+from collapselab.dynamics import all_logits, few_of_each, own_residual, single_logit, tangent_kernel
 from collapselab.experiments.rebuilding import rebuilt
 from collapselab.experiments.similarities import between_classes, declared_of, similarities_of
 from collapselab.records import command_line, provenance
@@ -116,7 +116,7 @@ def elasticity_of_run(
     of = getattr(training.data, split) if data is None else Held(*data)
     if not len(of.y):
         raise InputError(f"split must be one that the run has data of, got {split}")
-    rows = few_of_each(of.y, samples_per_class, seed=seed, what=data_name or f"the {split} split")
+    rows = drawn_rows(of.y, samples_per_class, seed=seed, what=data_name or f"the {split} split")
     x, y = of.take(rows.to(of.y.device))
     where = training.fabric.device
     return measured(
@@ -146,7 +146,7 @@ def _data_of(config: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else "data of the run"
 
 
-def few_of_each(y: Tensor, per_class: int, *, seed: int, what: str) -> Tensor:
+def drawn_rows(y: Tensor, per_class: int, *, seed: int, what: str) -> Tensor:
     """Places of a few samples of each class that is there, class by class.
 
     Args:
@@ -170,10 +170,7 @@ def few_of_each(y: Tensor, per_class: int, *, seed: int, what: str) -> Tensor:
         label = int((counts == 1).nonzero()[0])
         raise InputError(f"{what} must have at least 2 samples of each class, got 1 of class {label}")
     (draw,) = generators(seed, "local elasticity")
-    order = torch.randperm(len(y), generator=draw)
-    order = order[y[order].argsort(stable=True)]
-    place = torch.arange(len(y)) - (counts.cumsum(0) - counts)[y[order]]
-    return order[place < per_class]
+    return few_of_each(y, per_class, generator=draw)
 
 
 def measured(
