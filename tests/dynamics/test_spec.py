@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from collapselab.core.errors import InputError
-from collapselab.dynamics import Found, Quantity, Sight
-from collapselab.dynamics._tangent import rows_at_once, sample_gradients
+from collapselab.dynamics import Found, Quantity, Sight, tangent_kernel
+from collapselab.dynamics._tangent import rows_at_once
 from collapselab.experiments import Observed, Probe
 from collapselab.experiments.events import Snapshot
 from collapselab.experiments.looking import Places
@@ -94,17 +94,19 @@ def test_labels_beyond_the_classes_are_refused() -> None:
         Sight.of(nn.Linear(2, 4), torch.zeros(2, 2), torch.tensor([0.0, 1.0]))
 
 
-def test_gradients_of_single_samples_are_those_of_autograd() -> None:
+def test_inner_products_of_gradients_of_single_samples_are_those_of_autograd() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)).double().eval()
     network[0].bias.requires_grad_(False)
     x, y = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0, 1, 1, 0])
-    found = sample_gradients(network, x, y, read=lambda z, label: z.gather(0, label[None]).sum() - z.sum() / 2)
+    kernel = tangent_kernel(network, x, y, read=lambda z, label: z.gather(0, label[None]).sum() - z.sum() / 2)
     leaves = [p for p in network.parameters() if p.requires_grad]
-    for row, one, label in zip(found, x, y, strict=True):
+    rows = []
+    for one, label in zip(x, y, strict=True):
         z = network(one[None])[0]
         wanted = torch.autograd.grad(z[label] - z.sum() / 2, leaves)
-        assert torch.allclose(row, torch.cat([part.flatten() for part in wanted]), rtol=1e-12, atol=1e-14)
+        rows.append(torch.cat([part.flatten() for part in wanted]))
+    assert torch.allclose(kernel, torch.stack(rows) @ torch.stack(rows).T, rtol=1e-12, atol=1e-14)
 
 
 def test_without_trained_parameters_there_is_nothing_to_measure() -> None:

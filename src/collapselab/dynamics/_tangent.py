@@ -1,10 +1,8 @@
-"""Gradients of single samples by all trained parameters, and their inner products, within a budget of memory."""
+"""What gradients of single samples are made of: parameters that are trained, what is read off the logits, and room."""
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
 
 from collapselab.core.errors import InputError
 
@@ -62,26 +60,3 @@ def rows_at_once(network: nn.Module, *, held: int = 1, budget: int = BUDGET) -> 
     """
     size = sum(p.numel() * p.element_size() for p in trained(network).values())
     return max(1, budget // (held * size))
-
-
-def sample_gradients(network: nn.Module, x: Tensor, y: Tensor, *, read: Read) -> Tensor:
-    """Gradient of one number a sample by all trained parameters, for all samples at once.
-
-    The network must treat samples one by one: batch normalisation in eval mode does.
-
-    Args:
-        network: Inputs to logits.
-        x: Inputs (n, ...).
-        y: Labels (n,).
-        read: Makes the number of logits and label.
-
-    Returns:
-        (n, p), parameters in the order of `trained`, each flattened.
-    """
-    weights, rest = trained(network), fixed(network)
-
-    def number(own: dict[str, Tensor], one: Tensor, label: Tensor) -> Tensor:
-        return read(functional_call(network, (own, rest), (one[None].clone(),)).squeeze(0), label)
-
-    found = vmap(grad(number), in_dims=(None, 0, 0))(weights, x, y)
-    return torch.cat([found[name].flatten(1) for name in weights], 1)
