@@ -103,7 +103,7 @@ def tail_index_local(exponent: Tensor, *, last: int) -> Tensor:
     r"""One minus the slope of $\log|A|$ along $\log t$ over the last iterations: r where $A$ grows like $t^{1-r}$.
 
     For r below 1 that is how fast $A'$ falls, $t^{-r}$, once a constant in A no longer matters. Where $A'$ falls faster
-    A saturates, and the index is about 1, however fast; above 1 it says that |A| shrinks. Signs are treated as in
+    A saturates, and the index is about 1, however fast; above 1 it says that $|A|$ shrinks. Signs are treated as in
     `tail_index_reference`.
 
     Args:
